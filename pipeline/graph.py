@@ -1,0 +1,185 @@
+"""The DVC graph as data: stages, what each reads from, which are out of date. The one module that knows DVC's insides.
+
+The graph is read through DVC's Python interface (internal, so only here, and compared with ``dvc dag`` in a test);
+everything that runs or hashes is a ``dvc`` process, because one ``Repo`` object cannot do both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from pipeline.telemetry import silence
+
+Graph = Mapping[str, "StageNode"]
+
+
+class GraphError(Exception):
+    """DVC cannot read the pipeline, or a target is not in it."""
+
+    exit_code: ClassVar[int] = 2
+
+
+@dataclass(frozen=True)
+class StageNode:
+    """One stage of dvc.yaml."""
+
+    name: str  # DVC's address: train@freeze_sg-flat-s0, or profiles/paper/dvc.yaml:train@...
+    dvcfile: str  # relative to the root
+    pool: str  # cpu or gpu: which machines it belongs to
+    network: bool  # fetches from elsewhere, so trying again can help
+    upstream: tuple[str, ...]  # names of the stages whose outputs it reads
+
+    @property
+    def kind(self) -> str:
+        """The stage without its place in the grid: ``train``."""
+        return self.name.rpartition(":")[2].partition("@")[0]
+
+
+def dvc_command(*arguments: str) -> list[str]:
+    """The command line of this environment's DVC; waits for its lock instead of failing."""
+    return [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
+
+
+def read_graph(root: Path) -> dict[str, StageNode]:
+    """Read every stage of every dvc.yaml below ``root``, upstream stages first.
+
+    Raises: GraphError if there is no DVC project or a dvc.yaml is wrong.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    silence()
+    try:
+        with Repo(str(root)) as repo:
+            edges = repo.index.graph
+            nodes = {node.name: node for node in (_node(root, stage, edges) for stage in repo.index.stages)}
+    except DvcException as error:
+        cause = f": {error.__cause__}" if error.__cause__ else ""
+        raise GraphError(f"{root}: DVC cannot read the pipeline: {error}{cause}") from error
+    return {name: nodes[name] for name in _ordered(nodes)}
+
+
+def _node(root: Path, stage: object, edges: object) -> StageNode:
+    from dvc.stage import PipelineStage, Stage
+
+    assert isinstance(stage, Stage)
+    meta = (stage.meta if isinstance(stage, PipelineStage) else None) or {}
+    upstream = edges.successors(stage)  # type: ignore[attr-defined]  # networkx ships no types
+    return StageNode(
+        name=_from_root(root, stage),
+        dvcfile=os.path.relpath(stage.path, root),
+        pool=str(meta.get("pool", "cpu")),
+        network=bool(meta.get("network", False)),
+        upstream=tuple(sorted(_from_root(root, other) for other in upstream)),
+    )
+
+
+def _from_root(root: Path, stage: object) -> str:
+    """Address a stage as ``dvc`` does when it is started in ``root``, wherever this process is."""
+    path = os.path.relpath(str(stage.path), root)  # type: ignore[attr-defined]
+    name = getattr(stage, "name", None)
+    if name is None:
+        return path
+    return str(name) if path == "dvc.yaml" else f"{path}:{name}"
+
+
+def _ordered(nodes: Graph) -> list[str]:
+    order: dict[str, None] = {}
+
+    def visit(name: str) -> None:
+        if name not in order:
+            for upstream in nodes[name].upstream:
+                visit(upstream)
+            order[name] = None
+
+    for name in nodes:
+        visit(name)
+    return list(order)
+
+
+def select(graph: Graph, dvcfile: str, targets: Collection[str] = ()) -> dict[str, StageNode]:
+    """Keep the stages of one dvc.yaml, or only ``targets`` (names or groups such as ``train``) and what they need.
+
+    Raises: GraphError naming a target that does not exist.
+    """
+    here = {name: node for name, node in graph.items() if node.dvcfile == dvcfile}
+    if not here:
+        known = ", ".join(sorted({node.dvcfile for node in graph.values()})) or "none"
+        raise GraphError(f"{dvcfile}: no stages there; there are stages in: {known}")
+    if not targets:
+        return here
+    wanted: set[str] = set()
+    for target in targets:
+        found = [name for name, node in here.items() if target in (name, name.rpartition(":")[2], node.kind)]
+        if not found:
+            raise GraphError(f"{target}: no such stage in {dvcfile}; `dvc stage list {dvcfile}` shows all")
+        wanted.update(found)
+    for name in reversed(list(here)):  # downstream first, so needs are known before they are visited
+        if name in wanted:
+            wanted.update(here[name].upstream)
+    return {name: node for name, node in here.items() if name in wanted}
+
+
+def to_run(graph: Graph, stale: Iterable[str]) -> dict[str, StageNode]:
+    """Out-of-date stages and everything downstream of them, upstream first."""
+    chosen: dict[str, StageNode] = {}
+    changed = set(stale)
+    for name, node in graph.items():
+        if name in changed or any(upstream in chosen for upstream in node.upstream):
+            chosen[name] = node
+    return chosen
+
+
+def stale_stages(root: Path, dvcfile: str) -> dict[str, list[str]]:
+    """Ask ``dvc status`` which stages of one dvc.yaml changed themselves, and what about each.
+
+    Returns: stage name -> changed items, like ``{"train@a-b-s0": ["model/training modified"]}``.
+    Raises: GraphError if DVC fails.
+    """
+    silence()
+    command = dvc_command("status", "--json", dvcfile)
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        last = (result.stderr.strip().splitlines() or ["no message"])[-1]
+        raise GraphError(f"`dvc status {dvcfile}` failed in {root}: {last}")
+    status = json.loads(result.stdout or "{}")
+    return {name: _reasons(changes) for name, changes in status.items()}
+
+
+def cache_folder(root: Path) -> Path:
+    """Where DVC keeps outputs.
+
+    Raises: GraphError if DVC fails.
+    """
+    result = subprocess.run(dvc_command("cache", "dir"), cwd=root, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise GraphError(f"`dvc cache dir` failed in {root}: {result.stderr.strip()}")
+    return root / result.stdout.strip()
+
+
+def _reasons(changes: Iterable[object]) -> list[str]:
+    reasons: list[str] = []
+    for change in changes:
+        if isinstance(change, str):
+            reasons.append(change)
+        elif isinstance(change, Mapping):
+            for what, items in change.items():
+                if isinstance(items, Mapping):
+                    reasons += [f"{item} {_state(state)}" for item, state in items.items()]
+                else:
+                    reasons.append(f"{what}: {items}")
+    return reasons
+
+
+def _state(state: object) -> str:
+    """``modified``, or for params the names of those that changed."""
+    if isinstance(state, Mapping):
+        return ", ".join(f"{key} {value}" for key, value in state.items())
+    return str(state)

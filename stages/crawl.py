@@ -1,0 +1,31 @@
+"""DVC stage ``crawl``: gather a dataset's pictures, checked, with source and licence, into one folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from model.data.sources import collect
+from model.errors import UsageError
+from model.files import atomic_write_json, publish_folder
+from pipeline.tracking import Run
+from stages.datasets import read_source
+from stages.entry import run as command
+
+
+def crawl(params: Path, dataset: str, out: Path, run: Run) -> None:
+    """Gather the pictures of --dataset into the folder --out, with ``crawl.json`` saying where each came from."""
+    key = f"datasets.{dataset}"
+    source = read_source(params, dataset)
+    with publish_folder(out) as folder:
+        record = collect(source, folder, key)
+        count = len(record["files"])
+        if not count:
+            raise UsageError(f"{key}: gathers no pictures; raise its number of pages")
+        head = {"format": 1, "dataset": dataset, "source": source.source, "license": source.license, "count": count}
+        atomic_write_json(folder / "crawl.json", {**head, **record})
+    run.log_metrics({"pictures": count, "dropped": len(record["dropped"])})
+    run.log_artifact(out / "crawl.json")
+
+
+if __name__ == "__main__":
+    command(crawl)

@@ -1,0 +1,248 @@
+"""What was measured: every ``metrics.json`` of the grid, checked, and its means over seeds."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from model.errors import CorruptInputError, MissingInputError
+from model.files import verify_manifest
+
+SIMILARITY = "similarity"
+LIKENESS = {"landmark_similarity": "landmark_nme", "attribute_similarity": "attribute_mse"}  # perfect is 0 for both
+FORMAT = 1
+
+Values = dict[str, float]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What the params file says has to be measured; the order is the order of the report."""
+
+    profile: str
+    datasets: tuple[str, ...]
+    methods: tuple[str, ...]
+    seeds: tuple[str, ...]
+
+
+@dataclass(frozen=True, order=True)
+class Swap:
+    """Which blocks come from the source: how (none, weights, features) and up to what resolution (px, 0 for none)."""
+
+    kind: str
+    level: int
+
+    def __str__(self) -> str:
+        """Return the label of tables and sheets."""
+        return "no swap" if self.kind == "none" else f"{self.kind} ≤ {self.level}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measured generator: a method on a dataset with a seed, at one swap level."""
+
+    dataset: str
+    method: str
+    seed: str
+    swap: Swap
+    values: Values
+
+
+@dataclass(frozen=True)
+class Point:
+    """Cells of all seeds: means, and standard deviations (n - 1) where there are several."""
+
+    dataset: str
+    method: str
+    swap: Swap
+    seeds: int
+    mean: Values
+    sd: Values
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One ``metrics.json``: the cells of one training."""
+
+    folder: Path
+    dataset: str
+    method: str
+    seed: str
+    cells: tuple[Cell, ...]
+    anchors: dict[str, Values]
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything the report is made of."""
+
+    grid: Grid
+    evaluations: tuple[Evaluation, ...]
+    missing: tuple[str, ...]  # of the grid, in words
+    fid: str  # the metric the report ranks style by, with its extractor
+    points: tuple[Point, ...] = field(repr=False)
+
+    def of(self, dataset: str, method: str | None = None) -> list[Point]:
+        """Return the points of a dataset (and method), in the order of the report."""
+        return [p for p in self.points if p.dataset == dataset and method in (None, p.method)]
+
+    def anchor(self, dataset: str, name: str) -> Values:
+        """Return an anchor's values: means over the dataset's evaluations."""
+        found = [e.anchors[name] for e in self.evaluations if e.dataset == dataset and name in e.anchors]
+        return _means(found)
+
+    def methods(self, dataset: str) -> list[str]:
+        """Return the methods that were measured on a dataset, in the order of the params file."""
+        measured = {p.method for p in self.of(dataset)}
+        return [method for method in self.grid.methods if method in measured]
+
+
+def read_comparison(evaluated: Path, grid: Grid) -> Comparison:
+    """Read every evaluation of ``grid`` below ``evaluated``; what is not there is listed, not an error.
+
+    Raises: MissingInputError if nothing of the grid was evaluated; CorruptInputError naming a file that is broken, or
+        that cannot be compared with the others (another extractor, other latents, other image counts).
+    """
+    evaluations, missing = [], []
+    for method, dataset, seed in product(grid.methods, grid.datasets, grid.seeds):
+        folder = evaluated / f"{method}-{dataset}-{seed}"
+        if (folder / "metrics.json").is_file():
+            evaluations.append(_read(folder, (dataset, method, seed)))
+        else:
+            missing.append(f"{method} on {dataset}, seed {seed}: not run")
+    if not evaluations:
+        raise MissingInputError(f"{evaluated}: no metrics.json of this grid; run `dvc repro` to train and evaluate first")
+    known = {evaluation.folder.name for evaluation in evaluations}
+    if strays := sorted(p.parent.name for p in evaluated.glob("*/metrics.json") if p.parent.name not in known):
+        log.info("not in the params file, so left out: %s", ", ".join(strays))
+    _check_comparable(evaluations)
+    missing += _missing_levels(evaluations)
+    fid = _common_fid(evaluations)
+    cells = [cell for evaluation in evaluations for cell in evaluation.cells]
+    return Comparison(grid, tuple(evaluations), tuple(missing), fid, tuple(_points(cells, grid)))
+
+
+def _read(folder: Path, key: tuple[str, str, str]) -> Evaluation:
+    path = folder / "metrics.json"
+    verify_manifest(folder)
+    try:
+        data = json.loads(path.read_text())
+        if data["format"] != FORMAT:
+            raise CorruptInputError(f"{path}: format {data['format']!r}, this version reads {FORMAT}; evaluate again")
+        found = (data["dataset"], data["method"], data["seed"])
+        anchors = {str(name): _numbers(values) for name, values in data["anchors"].items()}
+        rows = [(Swap(str(row["swap"]), int(row["level"])), _numbers(row)) for row in data["cells"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptInputError(f"{path}: not an evaluation ({type(error).__name__}: {error}); evaluate again") from error
+    if found != key:
+        raise CorruptInputError(f"{path}: is about {found}, but its folder says {key}; evaluate again")
+    floor = anchors.get("shuffled", {})
+    cells = tuple(Cell(*key, swap, values | likeness(values, floor)) for swap, values in rows)
+    facts = {name: value for name, value in data.items() if name not in ("cells", "anchors", "format")}
+    return Evaluation(folder, *key, cells, anchors, facts)
+
+
+def _numbers(values: Mapping[str, Any]) -> Values:
+    """Keep the finite numbers; null means not measured."""
+    return {
+        name: float(value)
+        for name, value in values.items()
+        if isinstance(value, int | float) and math.isfinite(value) and name != "level"
+    }
+
+
+def likeness(values: Values, floor: Values) -> Values:
+    """How close to its source face a drawing is: 1 is the same face, 0 is no closer than another person's.
+
+    ``landmark_similarity`` and ``attribute_similarity`` are ``1 - error / error of shuffled pairs``, for the landmark
+    error (NME) and the attribute error (MSE), where shuffled pairs compare a drawing with the wrong source face.
+    ``similarity`` is their mean. Neither is part of any method's loss.
+
+    Args:
+        values: metrics of a cell.
+        floor: metrics of the shuffled pairs of the same training.
+
+    Returns: the similarities that can be computed; ``similarity`` only if both can.
+    """
+    lifts = {
+        name: 1.0 - values[error] / floor[error] for name, error in LIKENESS.items() if error in values and floor.get(error)
+    }
+    return lifts | ({SIMILARITY: fmean(lifts.values())} if len(lifts) == len(LIKENESS) else {})
+
+
+def mean_points(cells: Iterable[Cell]) -> list[Point]:
+    """Average cells over seeds, in the order in which they come."""
+    groups: dict[tuple[str, str, Swap], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.dataset, cell.method, cell.swap), []).append(cell)
+    points = []
+    for (dataset, method, swap), group in groups.items():
+        values = [cell.values for cell in group]
+        points.append(Point(dataset, method, swap, len(group), _means(values), _deviations(values)))
+    return points
+
+
+def _points(cells: list[Cell], grid: Grid) -> list[Point]:
+    kinds = {"none": 0, "weights": 1, "features": 2}
+    points = mean_points(cells)
+    points.sort(
+        key=lambda p: (
+            grid.datasets.index(p.dataset), grid.methods.index(p.method), kinds.get(p.swap.kind, 3), p.swap.kind, p.swap.level,
+        )
+    )  # fmt: skip
+    return points
+
+
+def _means(rows: list[Values]) -> Values:
+    """Mean of each key that every row has."""
+    return {key: fmean(row[key] for row in rows) for key in (rows[0] if rows else {}) if all(key in row for row in rows)}
+
+
+def _deviations(rows: list[Values]) -> Values:
+    return {key: stdev(row[key] for row in rows) for key in _means(rows)} if len(rows) > 1 else {}
+
+
+def _check_comparable(evaluations: list[Evaluation]) -> None:
+    """Refuse to compare what was measured on different latents or different numbers of images."""
+    for key, within in (("z_sha256", ""), ("n_gen", ""), ("n_real", "dataset")):
+        first: dict[str, Evaluation] = {}
+        for evaluation in evaluations:
+            other = first.setdefault(evaluation.dataset if within else "", evaluation)
+            ours, theirs = evaluation.facts.get(key), other.facts.get(key)
+            if ours != theirs:
+                raise CorruptInputError(
+                    f"{evaluation.folder / 'metrics.json'}: {key} is {ours!r}, but {theirs!r} in {other.folder.name}; cells "
+                    "measured differently cannot be compared, evaluate both again"
+                )
+
+
+def _missing_levels(evaluations: list[Evaluation]) -> list[str]:
+    expected = list(dict.fromkeys(cell.swap for evaluation in evaluations for cell in evaluation.cells))
+    return [
+        f"{evaluation.method} on {evaluation.dataset}, seed {evaluation.seed}, {swap}: not run"
+        for evaluation in evaluations
+        for swap in expected
+        if swap not in {cell.swap for cell in evaluation.cells}
+    ]
+
+
+def _common_fid(evaluations: list[Evaluation]) -> str:
+    """Return the first ``fid[EXTRACTOR]`` that every cell has."""
+    cells = [cell for evaluation in evaluations for cell in evaluation.cells]
+    for key in cells[0].values if cells else ():
+        if key.startswith("fid[") and all(key in cell.values for cell in cells):
+            return key
+    extractors = sorted({key for cell in cells for key in cell.values if key.startswith("fid[")})
+    raise CorruptInputError(
+        f"{evaluations[0].folder.parent}: no FID that every cell has (found {extractors or 'none'}); FIDs of different "
+        "extractors cannot be compared, run `dvc repro` to evaluate all again"
+    )

@@ -1,0 +1,139 @@
+"""Training curves: what every ``stats.csv`` says, one small panel per quantity, one colour per method."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model.data.images import read_image
+from model.errors import CorruptInputError
+from stages.report.canvas import Pixels, draw
+from stages.report.cells import Grid
+from stages.report.look import Theme, colours, readable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BINS = 150  # ticks are averaged down to this many points, so that a long training stays readable
+PANELS = {
+    "d_loss": "loss of the discriminator",
+    "g_loss": "loss of the generator",
+    "real_sign": "mean sign of D on real images",
+    "ada_p": "augmentation probability",
+    "technique_loss": "the method's own loss",
+    "r1": "R1: squared gradient norm",
+}
+Series = list[tuple[float, float]]  # kimg, value
+
+
+@dataclass(frozen=True)
+class Training:
+    """What one training left behind."""
+
+    method: str
+    dataset: str
+    seed: str
+    stats: dict[str, Series]
+    sample: Path | None  # its last sample sheet
+    kimg: float
+
+
+def read_trainings(trained: Path, grid: Grid) -> list[Training]:
+    """Read the statistics of every training of ``grid`` below ``trained``; those that are not there are left out."""
+    found = []
+    for dataset in grid.datasets:
+        for method in grid.methods:
+            for seed in grid.seeds:
+                folder = trained / f"{method}-{dataset}-{seed}"
+                if (folder / "stats.csv").is_file():
+                    stats = _stats(folder / "stats.csv")
+                    kimg = max((series[-1][0] for series in stats.values() if series), default=0.0)
+                    sheets = sorted((folder / "samples").glob("*.png"))
+                    found.append(Training(method, dataset, seed, stats, sheets[-1] if sheets else None, kimg))
+    return found
+
+
+def last_sample(training: Training) -> Pixels | None:
+    """Return the last sample sheet of a training."""
+    return None if training.sample is None else read_image(training.sample)
+
+
+def figure(trainings: Sequence[Training], methods: Sequence[str], title: str, theme: Theme) -> Pixels | None:
+    """Draw the curves of one dataset's trainings.
+
+    Args:
+        trainings: of all methods and seeds.
+        methods: of the whole report, so that colours agree between figures.
+        title: one line above it.
+        theme: light or dark.
+
+    Returns: uint8 ``[H, W, 3]``, or None if there is nothing that moves.
+    """
+    panels = {name: label for name, label in PANELS.items() if any(_moves(t.stats.get(name, [])) for t in trainings)}
+    if not panels:
+        return None
+    lines = math.ceil(len(panels) / 2)
+    return draw((6.6, 1.0 + 1.95 * lines), theme, lambda fig: _figure(fig, trainings, (methods, panels), title))
+
+
+def _figure(
+    fig: Figure, trainings: Sequence[Training], shown: tuple[Sequence[str], Mapping[str, str]], title: str
+) -> None:
+    methods, panels = shown
+    lines = math.ceil(len(panels) / 2)
+    height = 1.0 + 1.95 * lines
+    grid = fig.subplots(lines, 2, squeeze=False, sharex=True)
+    fig.subplots_adjust(0.085, 0.82 / height, 0.985, 1 - 0.72 / height, wspace=0.2, hspace=0.36)
+    fig.text(0.02, 1 - 0.1 / height, title, fontsize=13, fontweight="bold", va="top")
+    hues = colours(methods)
+    for index, axes in enumerate(grid.flat):
+        if index >= len(panels):
+            axes.set_visible(False)
+            continue
+        name = list(panels)[index]
+        axes.set_title(panels[name], loc="left", fontsize=10, fontweight="normal")
+        axes.tick_params(labelsize=9, labelbottom=index >= len(panels) - 2)
+        axes.margins(x=0.02)
+        for training in trainings:
+            _line(axes, training.stats.get(name, []), hues[training.method])
+        if index >= len(panels) - 2:
+            axes.set_xlabel("thousands of images shown", fontsize=9.5)
+    from matplotlib.lines import Line2D
+
+    drawn = [m for m in methods if any(t.method == m for t in trainings)]
+    handles = [Line2D([], [], color=hues[m], linewidth=2.2) for m in drawn]
+    fig.legend(handles, [readable(m) for m in drawn], loc="lower center", ncol=4, frameon=False, fontsize=10)
+
+
+def _line(axes: Axes, series: Series, colour: str) -> None:
+    if series:
+        axes.plot([x for x, _ in series], [y for _, y in series], color=colour, linewidth=1.3, alpha=0.85)
+
+
+def _moves(series: Series) -> bool:
+    return len({value for _, value in series}) > 1
+
+
+def _stats(path: Path) -> dict[str, Series]:
+    series: dict[str, Series] = {}
+    try:
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                kimg = float(row["kimg"])
+                for name in PANELS:
+                    if row.get(name) and math.isfinite(value := float(row[name])):
+                        series.setdefault(name, []).append((kimg, value))
+    except (ValueError, KeyError) as error:
+        raise CorruptInputError(f"{path}: not the statistics of a training ({error}); train again") from error
+    return {name: _thinned(values) for name, values in series.items()}
+
+
+def _thinned(series: Series) -> Series:
+    step = math.ceil(len(series) / BINS)
+    bins = [series[start : start + step] for start in range(0, len(series), step)]
+    return [(part[-1][0], sum(value for _, value in part) / len(part)) for part in bins]

@@ -1,0 +1,52 @@
+"""Colours, marks and names that mean the same thing everywhere in the report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Distinguishable with every common kind of colour blindness (after Okabe and Ito), and on light and dark ground.
+# The first method of the params file gets the grey: by custom it is the baseline.
+_COLOURS = ("#7d8590", "#0a84c6", "#e0631b", "#0a9c72", "#c66aa6", "#b8890b", "#5b5bd6", "#c0392b")
+_MARKERS = {0: "o", 4: "v", 8: "^", 16: "s", 32: "D", 64: "P", 128: "X", 256: "p"}  # swap level in px -> mark
+_LINES = {"weights": "-", "features": (0, (4, 2))}
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of a figure on light or dark ground; the page's style sheet has the same ones."""
+
+    ground: str
+    ink: str
+    faint: str
+    grid: str
+
+
+LIGHT = Theme(ground="#ffffff", ink="#1d2126", faint="#69727d", grid="#e3e6ea")
+DARK = Theme(ground="#171b21", ink="#e6e9ed", faint="#98a2ae", grid="#2b323b")
+
+
+def colours(methods: Sequence[str]) -> dict[str, str]:
+    """Return method -> colour, by its place in the params file."""
+    return {method: _COLOURS[index % len(_COLOURS)] for index, method in enumerate(methods)}
+
+
+def marker(level: int) -> str:
+    """Return matplotlib's mark of a swap level in px (0 for none)."""
+    return _MARKERS.get(level, "*")
+
+
+def line(kind: str) -> str | tuple[int, tuple[int, int]]:
+    """Return matplotlib's line style of a kind of swap."""
+    return _LINES.get(kind, ":")
+
+
+def readable(name: str) -> str:
+    """Return a key of the params file as words: ``structure_loss`` -> ``structure loss``."""
+    return name.replace("_", " ")
+
+
+def file_name(name: str) -> str:
+    """Return a name that is safe as part of a file name."""
+    return re.sub(r"[^\w.-]", "_", name)

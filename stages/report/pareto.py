@@ -1,0 +1,196 @@
+"""The Pareto figure: similarity to the source against FID, one curve per method through its swap levels."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stages.report.canvas import Pixels, draw
+from stages.report.cells import SIMILARITY, Comparison, Point
+from stages.report.claim import dominated
+from stages.report.look import Theme, colours, line, marker, readable
+from stages.report.table import extractor
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+SIZE = (6.6, 6.2)  # inches: nearly square, so that the text is still readable at the width of a phone
+
+
+@dataclass(frozen=True)
+class Plot:
+    """What one figure shows."""
+
+    points: tuple[Point, ...]  # those with a similarity
+    fid: str
+    methods: tuple[str, ...]  # of the whole report, so that colours agree between figures
+    chosen: tuple[Point, ...]  # recommended swap levels
+    source_fid: float | None
+    floor_fid: float | None
+    limit: float  # FID up to which pictures count as drawn
+
+
+def plot_of(comparison: Comparison, dataset: str, chosen: Sequence[Point], limit: float) -> Plot | None:
+    """Gather what the figure of a dataset shows; None if no cell has both a FID and a similarity."""
+    points = tuple(p for p in comparison.of(dataset) if SIMILARITY in p.mean)
+    if not points:
+        return None
+    source, floor = (comparison.anchor(dataset, name).get(comparison.fid) for name in ("source", "real_split"))
+    mine = tuple(p for p in chosen if p.dataset == dataset)
+    return Plot(points, comparison.fid, comparison.grid.methods, mine, source, floor, limit)
+
+
+def as_csv(comparison: Comparison) -> str:
+    """Return the figure's points (means over seeds) for ``dvc plots``."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["dataset", "method", "swap", "level", "similarity", "fid", "dominated"])
+    for dataset in comparison.grid.datasets:
+        points = [p for p in comparison.of(dataset) if SIMILARITY in p.mean]
+        beaten = dominated(points, comparison.fid)
+        for index, p in enumerate(points):
+            numbers = [f"{p.mean[SIMILARITY]:.6g}", f"{p.mean[comparison.fid]:.6g}", int(index in beaten)]
+            writer.writerow([dataset, p.method, p.swap.kind, p.swap.level, *numbers])
+    return buffer.getvalue()
+
+
+def figure(plot: Plot, title: str, theme: Theme) -> Pixels:
+    """Draw the figure.
+
+    Args:
+        plot: what it shows.
+        title: one line above it.
+        theme: light or dark.
+
+    Returns: uint8 ``[H, W, 3]``; equal arguments give equal pixels.
+    """
+    return draw(SIZE, theme, lambda fig: _figure(fig, plot, title, theme))
+
+
+def _figure(fig: Figure, plot: Plot, title: str, theme: Theme) -> None:
+    axes = fig.add_axes((0.115, 0.3, 0.865, 0.635))
+    axes.set_yscale("log")
+    axes.set_title(title, loc="left", pad=10)
+    axes.set_xlabel("similarity to the source face  (0: another person, 1: the same)")
+    axes.set_ylabel(f"FID, log scale  ({extractor(plot.fid)})")
+    _limits(axes, plot)
+    hues = colours(plot.methods)
+    beaten = dominated(plot.points, plot.fid)
+    for method in plot.methods:
+        _curves(axes, plot, method, hues[method])
+    for index, point in enumerate(plot.points):
+        _mark(axes, plot, point, hues[point.method], theme.ground if index in beaten else hues[point.method])
+    _anchors(axes, plot, theme)
+    _legends(fig, plot, theme)
+
+
+def _limits(axes: Axes, plot: Plot) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    xs = [p.mean[SIMILARITY] for p in plot.points] + [1.0]
+    fids = [p.mean[plot.fid] for p in plot.points] + [f for f in (plot.source_fid, plot.floor_fid) if f is not None and f > 0]
+    low, high = max(min(fids), 1e-3), max(max(fids), 2e-3)
+    left = min(xs)
+    left = min(left, 0.0) if left < 0.25 else left
+    room = 0.06 * (1.0 - left)
+    axes.set_xlim(left - room, 1.0 + room)
+    factor = max(high / low, 1.5) ** 0.09
+    axes.set_ylim(low / factor**1.4, high * factor**1.2)
+    decades = math.log10(high / low)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.2 else (1.0,)))
+    if decades < 0.4:
+        axes.yaxis.set_major_locator(LogLocator(subs=tuple(float(n) for n in range(1, 10))))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _curves(axes: Axes, plot: Plot, method: str, colour: str) -> None:
+    mine = [p for p in plot.points if p.method == method]
+    start = [p for p in mine if p.swap.kind == "none"]
+    for kind in dict.fromkeys(p.swap.kind for p in mine if p.swap.kind != "none"):
+        along = start + sorted((p for p in mine if p.swap.kind == kind), key=lambda p: p.swap.level)
+        xs, ys = [p.mean[SIMILARITY] for p in along], [p.mean[plot.fid] for p in along]
+        axes.plot(xs, ys, color=colour, linestyle=line(kind), linewidth=1.6, alpha=0.75, zorder=2)
+
+
+def _mark(axes: Axes, plot: Plot, point: Point, colour: str, fill: str) -> None:
+    x, y = point.mean[SIMILARITY], point.mean[plot.fid]
+    if point.sd:
+        down = min(point.sd[plot.fid], 0.9 * y)  # a bar down to zero has no place on a log axis
+        axes.errorbar(
+            x, y, xerr=point.sd.get(SIMILARITY, 0.0), yerr=[[down], [point.sd[plot.fid]]], color=colour, alpha=0.4,
+            linewidth=1.0, zorder=1,
+        )  # fmt: skip
+    shape = marker(point.swap.level)
+    axes.plot(x, y, marker=shape, markersize=7.5, markerfacecolor=fill, markeredgecolor=colour, markeredgewidth=1.4, zorder=4)
+    if point in plot.chosen:
+        axes.plot(x, y, marker="o", markersize=16, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=1.3, zorder=3)
+
+
+def _anchors(axes: Axes, plot: Plot, theme: Theme) -> None:
+    """Draw what the points lie between; each line's label goes where no point is."""
+    lines = []
+    if plot.source_fid:
+        axes.plot(1.0, plot.source_fid, marker="*", markersize=15, color=theme.ink, zorder=5)
+        axes.annotate(
+            "source, untuned", (1.0, plot.source_fid), (-11, 0), textcoords="offset points", ha="right", va="center",
+            color=theme.ink, fontsize=10,
+        )  # fmt: skip
+    if plot.floor_fid:
+        lines.append((plot.floor_fid, "drawn images against drawn images"))
+    if math.isfinite(plot.limit) and plot.source_fid:
+        lines.append((plot.limit, f"{plot.limit / plot.source_fid:.3g} × the source's FID: drawn below"))
+    for y, label in lines:
+        axes.axhline(y, color=theme.faint, linestyle=(0, (1, 2)), linewidth=1.0, zorder=0)
+        x, side = _free_side(axes, plot, y)
+        axes.annotate(
+            label, (x, y), (0, 3), xycoords=("axes fraction", "data"), textcoords="offset points", ha=side, va="bottom",
+            color=theme.faint, fontsize=9,
+        )  # fmt: skip
+    if axes.get_xlim()[0] < 0:
+        axes.axvline(0.0, color=theme.faint, linestyle=(0, (1, 2)), linewidth=1.0, zorder=0)
+
+
+def _free_side(axes: Axes, plot: Plot, y: float) -> tuple[float, str]:
+    """Return the end of a horizontal line, left or right, with fewer points just above it."""
+    low, high = (math.log(v) for v in axes.get_ylim())
+    left, right = axes.get_xlim()
+    near = [
+        (p.mean[SIMILARITY] - left) / (right - left)
+        for p in plot.points
+        if -0.03 < (math.log(max(p.mean[plot.fid], 1e-9)) - math.log(y)) / (high - low) < 0.09
+    ]
+    crowd_left, crowd_right = sum(x < 0.55 for x in near), sum(x > 0.45 for x in near)
+    return (0.012, "left") if crowd_left < crowd_right or not near else (0.988, "right")
+
+
+def _legends(fig: Figure, plot: Plot, theme: Theme) -> None:
+    from matplotlib.lines import Line2D
+
+    hues = colours(plot.methods)
+    drawn = [method for method in plot.methods if any(p.method == method for p in plot.points)]
+    methods = [_handle(Line2D, hues[m], "-", "") for m in drawn]
+    levels = sorted({p.swap.level for p in plot.points})
+    marks = [_handle(Line2D, theme.ink, "", marker(level)) for level in levels]
+    names = [f"source ≤ {level} px" if level else "no swap" for level in levels]
+    kinds = list(dict.fromkeys(p.swap.kind for p in plot.points if p.swap.kind != "none"))
+    marks += [_handle(Line2D, theme.ink, line(kind), "") for kind in kinds]
+    names += [f"{kind} swapped" for kind in kinds]
+    hollow = _handle(Line2D, theme.ink, "", "o")
+    hollow.set_markerfacecolor(theme.ground)
+    ring = _handle(Line2D, theme.ink, "", "o")
+    ring.set(markerfacecolor="none", markersize=13, markeredgewidth=1.2)
+    marks, names = [*marks, hollow, ring], [*names, "dominated", "recommended"]
+    common = {"frameon": False, "loc": "upper center", "handletextpad": 0.5, "columnspacing": 1.3, "fontsize": 10.5}
+    fig.legend(methods, [readable(m) for m in drawn], bbox_to_anchor=(0.53, 0.215), ncol=min(4, len(drawn)), **common)
+    fig.legend(marks, names, bbox_to_anchor=(0.53, 0.165 if len(drawn) <= 4 else 0.125), ncol=4, **common)
+
+
+def _handle(kind: type[Line2D], colour: str, style: str | tuple[int, tuple[int, int]], mark: str) -> Line2D:
+    return kind([], [], color=colour, linestyle=style or "none", marker=mark or None, markersize=7.5, linewidth=2.2)

@@ -1,0 +1,184 @@
+"""The comparison as a table: one row per cell (CSV), means over seeds (Markdown and the page)."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from stages.report.cells import SIMILARITY, Comparison, Point, Values
+
+Better = Literal["lower", "higher", ""]
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a metric is shown; ``key`` is its name up to an extractor in brackets."""
+
+    key: str
+    label: str
+    better: Better
+    digits: int
+    hint: str
+
+
+# Known metrics in the order of the report; others follow as they are. A metric without a better side is not ranked.
+KNOWN = (
+    Column("fid", "FID", "lower", 1, "Fréchet distance to the drawn images, on the extractor's features"),
+    Column("kid_x1e3", "KID ×10³", "lower", 2, "kernel distance to the drawn images, unbiased for small sets"),
+    Column("precision", "Precision", "higher", 3, "share of generated images that lie among the drawn ones"),
+    Column("recall", "Recall", "higher", 3, "share of drawn images that lie among the generated ones"),
+    Column("density", "Density", "higher", 3, "how densely drawn images surround the generated ones"),
+    Column("coverage", "Coverage", "higher", 3, "share of drawn images with a generated one nearby"),
+    Column(SIMILARITY, "Similarity", "higher", 3, "1 is the same face, 0 another one: mean of the next two"),
+    Column("landmark_similarity", "… landmarks", "higher", 3, "1 − NME / NME of shuffled pairs"),
+    Column("attribute_similarity", "… attributes", "higher", 3, "1 − MSE / MSE of shuffled pairs"),
+    Column("landmark_nme", "Landmark NME", "lower", 3, "mean landmark distance to the source, over its eye distance"),
+    Column("attribute_mse", "Attribute MSE", "lower", 3, "of normalised attributes; unrelated faces score about 2"),
+    Column("attribute_corr", "Attribute corr.", "higher", 3, "correlation of attributes with the source's"),
+    Column("edge_ssim", "Edge SSIM", "higher", 3, "same lines in the same places, whatever the colours"),
+    Column("lowres_mse_8", "8 px MSE", "", 4, "RGB difference to the source; trained on by structure losses, so not ranked"),
+    Column("lowres_mse_16", "16 px MSE", "", 4, "RGB difference to the source; trained on by structure losses, so not ranked"),
+    Column("lowres_mse_32", "32 px MSE", "", 4, "RGB difference to the source; trained on by structure losses, so not ranked"),
+)
+_ORDER = {column.key: index for index, column in enumerate(KNOWN)}
+ANCHORS = {
+    "source": "source, untuned",
+    "shuffled": "shuffled pairs (floor of similarity)",
+    "real_split": "drawn images against drawn images (floor of FID)",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One number of the table."""
+
+    text: str
+    spread: str  # standard deviation over seeds, or empty
+    best: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    method: str
+    swap: str
+    seeds: int
+    first: bool  # of its method
+    chosen: bool  # the method's recommended swap level
+    entries: tuple[Entry, ...]
+
+
+def extractor(key: str) -> str:
+    """Return what is in the brackets of ``fid[EXTRACTOR]``; empty for a metric without an extractor."""
+    return key.partition("[")[2].rstrip("]")
+
+
+def columns(comparison: Comparison) -> list[tuple[str, Column]]:
+    """Return every metric that some cell has, with how it is shown, in the order of the report."""
+    keys = dict.fromkeys(key for evaluation in comparison.evaluations for cell in evaluation.cells for key in cell.values)
+    known = {column.key: column for column in KNOWN}
+    found = [(key, known.get(key.partition("[")[0], Column(key, key, "", 4, ""))) for key in keys]
+    return sorted(found, key=lambda item: (_ORDER.get(item[1].key, len(KNOWN)), item[0] if item[1].key not in _ORDER else ""))
+
+
+def shown_columns(comparison: Comparison) -> list[tuple[str, Column]]:
+    """Return the known metrics only: the page and the Markdown table leave the others to the CSV file."""
+    return [(key, column) for key, column in columns(comparison) if column.key in _ORDER]
+
+
+def rows(comparison: Comparison, dataset: str, chosen: Sequence[Point]) -> list[Row]:
+    """Return the table of a dataset, the best value of each ranked column marked."""
+    shown = shown_columns(comparison)
+    points = comparison.of(dataset)
+    best = {key: _best(points, key, column) for key, column in shown}
+    found, last = [], ""
+    for point in points:
+        entries = []
+        for key, column in shown:
+            text = _number(point.mean.get(key), column.digits)
+            spread = _number(point.sd.get(key), column.digits) if key in point.sd else ""
+            entries.append(Entry(text, spread, text == best[key] and text != "–"))
+        found.append(Row(point.method, str(point.swap), point.seeds, point.method != last, point in chosen, tuple(entries)))
+        last = point.method
+    return found
+
+
+def anchor_rows(comparison: Comparison, dataset: str) -> list[tuple[str, list[str]]]:
+    """Return the anchors of a dataset: what the numbers are between."""
+    shown = shown_columns(comparison)
+    found = []
+    for name, label in ANCHORS.items():
+        if values := comparison.anchor(dataset, name):
+            found.append((label, [_number(_anchor_value(name, values, key), column.digits) for key, column in shown]))
+    return found
+
+
+def _anchor_value(name: str, values: Values, key: str) -> float | None:
+    by_definition = {"source": 1.0, "shuffled": 0.0}
+    if key.endswith(SIMILARITY) and name in by_definition:
+        return by_definition[name]
+    return values.get(key)
+
+
+def _best(points: Sequence[Point], key: str, column: Column) -> str | None:
+    values = [point.mean[key] for point in points if key in point.mean]
+    if not values or not column.better or len(points) < 2:
+        return None
+    return _number(min(values) if column.better == "lower" else max(values), column.digits)
+
+
+def _number(value: float | None, digits: int) -> str:
+    if value is None:
+        return "–"
+    text = f"{value:.{digits}f}"
+    return text.replace("-", "−") if float(text) else text.lstrip("-")
+
+
+def as_csv(comparison: Comparison) -> str:
+    """Return one row per cell: method, dataset, seed, swap, level, then every metric at full precision."""
+    keys = [key for key, _ in columns(comparison)]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["method", "dataset", "seed", "swap", "level", *keys])
+    for evaluation in comparison.evaluations:
+        for cell in evaluation.cells:
+            numbers = [f"{cell.values[key]:.8g}" if key in cell.values else "" for key in keys]
+            writer.writerow([cell.method, cell.dataset, cell.seed, cell.swap.kind, cell.swap.level, *numbers])
+    return buffer.getvalue()
+
+
+def as_markdown(comparison: Comparison, chosen: Sequence[Point]) -> str:
+    """Return one Markdown table per dataset: means over seeds, best in bold, recommended swap levels with an arrow."""
+    names = sorted({extractor(key) for key, _ in shown_columns(comparison) if "[" in key})
+    lines = [f"Means over seeds. FID, KID, precision and recall on: {', '.join(f'`{name}`' for name in names)}.", ""]
+    heads = [column.label for _, column in shown_columns(comparison)]
+    if len(names) > 1:
+        heads = [f"{c.label} `{extractor(key)}`" if "[" in key else c.label for key, c in shown_columns(comparison)]
+    for dataset in comparison.grid.datasets:
+        if not comparison.of(dataset):
+            continue
+        lines += [f"### {_cell(dataset)}", "", _line(["method", "swap", "seeds", *heads]), _line(["---", "---"] + ["--:"] * (len(heads) + 1))]
+        for label, values in anchor_rows(comparison, dataset):
+            lines.append(_line([f"*{label}*", "", "", *values]))
+        for row in rows(comparison, dataset, chosen):
+            numbers = [f"**{e.text}**" if e.best else e.text for e in row.entries]
+            numbers = [f"{n} ± {e.spread}" if e.spread else n for n, e in zip(numbers, row.entries, strict=True)]
+            lines.append(_line([_cell(row.method), row.swap + (" ←" if row.chosen else ""), str(row.seeds), *numbers]))
+        lines.append("")
+    lines += [f"- {_cell(entry)}" for entry in comparison.missing]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _cell(text: str) -> str:
+    """Escape what Markdown or HTML in a name would do to a rendered table."""
+    for char in "\\`*_|<>[]#":
+        text = text.replace(char, f"\\{char}" if char not in "<>" else {"<": "&lt;", ">": "&gt;"}[char])
+    return text.replace("\n", " ")

@@ -1,0 +1,42 @@
+"""Shared fixtures: tiny seeded networks and images, one thread, everything on the CPU."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _quiet_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep tests away from the user's settings and from every telemetry."""
+    for name, value in {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DVC_NO_ANALYTICS": "1",
+        "CARTOON_TRACKING": "journal",  # no helper process that mirrors records to MLflow
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Return the folder of real images named by CARTOON_REAL_DATA."""
+    folder = os.environ.get("CARTOON_REAL_DATA")
+    if not folder:
+        pytest.skip("CARTOON_REAL_DATA names no folder of real images")
+    path = Path(folder)
+    assert path.is_dir(), f"CARTOON_REAL_DATA: {path} is no folder"
+    return path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what the machine has no input or device for; the reason is printed."""
+    if os.environ.get("CARTOON_REAL_DATA"):
+        return
+    absent = pytest.mark.skip(reason="CARTOON_REAL_DATA names no folder of real images")
+    for item in items:
+        if "real_data" in item.keywords:
+            item.add_marker(absent)
