@@ -8,14 +8,14 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from benchmarks.train_step import environment, processor_seconds
-from model.blend import Side, sweep_features
+from model.blend import sweep_features
 from model.networks.generator import BlockOutput, Generator, GeneratorConfig, Noise
 
 
@@ -35,6 +35,33 @@ def full_passes(
     return images
 
 
+@torch.no_grad()
+def measure(config: GeneratorConfig, batch: int, repeats: int) -> dict[str, object]:
+    """Time both ways in turns; processor seconds, the paired ratio, and whether every picture is the same."""
+    torch.manual_seed(0)
+    source, target = Generator(config).eval(), Generator(config).eval()
+    levels = config.resolutions[:-1]
+    z = torch.randn(batch, config.z_dim)
+    ws = source.broadcast(source.mapping(z)), target.broadcast(target.mapping(z))
+    noise = source.synthesis.const_noise()
+    results: dict[str, dict[int, Tensor]] = {}
+    ways: dict[str, Callable[[], None]] = {
+        "full": lambda: results.update(full=full_passes(source, target, ws, noise, levels)),
+        "shared": lambda: results.update(shared=sweep_features(source, target, *ws, noise, levels, "source")),
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for repeat in range(repeats + 1):  # the first one warms up
+        for name in list(ways)[:: 1 if repeat % 2 else -1]:
+            times[name].append(processor_seconds(ways[name]))
+    full, shared = times["full"][1:], times["shared"][1:]
+    ratios = [a / b for a, b in zip(full, shared, strict=True)]
+    return {
+        "levels": list(levels), "full_s": statistics.median(full), "shared_s": statistics.median(shared),
+        "ratio": statistics.median(ratios), "ratio_min": min(ratios), "ratio_max": max(ratios),
+        "bit_identical": all(torch.equal(results["full"][at], results["shared"][at]) for at in levels),
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--resolution", type=int, default=64)
@@ -45,41 +72,18 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the result here")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    torch.manual_seed(0)
     config = GeneratorConfig(arguments.resolution, 512, 512, 8, arguments.channel_base, arguments.channel_max)
-    source, target = Generator(config).eval(), Generator(config).eval()
-    levels, skip = config.resolutions[:-1], "source"
-    times: dict[str, list[float]] = {"full": [], "shared": []}
-    with torch.no_grad():
-        z = torch.randn(arguments.batch, 512)
-        ws = source.broadcast(source.mapping(z)), target.broadcast(target.mapping(z))
-        noise = source.synthesis.const_noise()
-        results: dict[str, dict[int, Tensor]] = {}
-        for repeat in range(arguments.repeats + 1):  # the first one warms up
-            for name in ("full", "shared") if repeat % 2 else ("shared", "full"):
-
-                def work(name: str = name, skip: Side = skip) -> None:
-                    if name == "full":
-                        results[name] = full_passes(source, target, ws, noise, levels)
-                    else:
-                        results[name] = sweep_features(source, target, *ws, noise, levels, skip)
-
-                times[name].append(processor_seconds(work))
-    same = all(torch.equal(results["full"][at], results["shared"][at]) for at in levels)
-    ratios = [a / b for a, b in zip(times["full"][1:], times["shared"][1:], strict=True)]
-    result = environment() | {
-        "config": f"{config}", "levels": list(levels), "batch": arguments.batch, "bit_identical": same,
-        "full_s": statistics.median(times["full"][1:]), "shared_s": statistics.median(times["shared"][1:]),
-        "ratio": statistics.median(ratios), "ratio_min": min(ratios), "ratio_max": max(ratios),
-    }  # fmt: skip
+    result = measure(config, arguments.batch, arguments.repeats)
     print(
-        f"{config.resolution} px, {len(levels)} levels, batch {arguments.batch}: full passes {result['full_s']:.3g} s, "
-        f"shared prefixes {result['shared_s']:.3g} s (processor, one thread), x{result['ratio']:.2f} "
-        f"({min(ratios):.2f} - {max(ratios):.2f}), pictures {'bit-identical' if same else 'DIFFERENT'}"
+        f"{config.resolution} px, {len(config.resolutions) - 1} levels, batch {arguments.batch}: "
+        f"full passes {result['full_s']:.3g} s, shared prefixes {result['shared_s']:.3g} s (processor, one thread), "
+        f"x{result['ratio']:.2f} ({result['ratio_min']:.2f} - {result['ratio_max']:.2f}), "
+        f"pictures {'bit-identical' if result['bit_identical'] else 'DIFFERENT'}"
     )
     if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
-    if not same:
+        whole = environment() | {"config": f"{config}", "batch": arguments.batch} | result
+        arguments.json.write_text(json.dumps(whole, indent=1) + "\n")
+    if not result["bit_identical"]:
         raise SystemExit(1)
 
 

@@ -36,8 +36,8 @@ def swap_layers(
     Args:
         source: the generator that was fine-tuned from.
         target: the fine-tuned generator, same architecture.
-        at: px; the blocks up to and including this size come from ``low``, and so do the mapping network and the mean
-            w. 0 gives the other generator whole (its mapping too), the resolution gives ``low`` whole.
+        at: px; the blocks up to and including this size come from ``low``, and with them the mapping network and its
+            mean w. 0 gives the other generator whole (its mapping too), the resolution gives ``low`` whole.
         low: which generator draws the coarse blocks. "source" keeps the person's layout under the target's style;
             "target" puts the target's shapes under the source's texture.
         width: None switches hard at ``at``. A number, in doublings of the resolution, fades with a logistic curve: a

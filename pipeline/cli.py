@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -134,10 +135,17 @@ def _run(arguments: argparse.Namespace) -> None:
         sys.stdout.write("Everything is up to date.\n")
         return
     prepare_prefect(root)
+    # Prefect hands SIGTERM back to whoever had it before: without this the process would die on the spot and leave
+    # Prefect's temporary server behind.
+    signal.signal(signal.SIGTERM, _leave)
     from pipeline.flows.reproduce import reproduce
 
     ran = reproduce(str(root), dvcfile, arguments.targets or None, arguments.gpu_slots)
     sys.stdout.write(f"{len(ran)} stages are up to date now.\n")
+
+
+def _leave(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def prepare_prefect(root: Path) -> None:
@@ -167,8 +175,9 @@ def _status(arguments: argparse.Namespace) -> None:
 def _republish(arguments: argparse.Namespace) -> None:
     from pipeline.publish import republish
 
+    root = _root(arguments)
     try:
-        sent = republish(_root(arguments), arguments.profile, everything=arguments.all)
+        sent = republish(root, arguments.profile, everything=arguments.all)
     except Exception as error:
         raise CommandError(f"MLflow: {' '.join(str(error).split())[:300]}; nothing is lost, try again later") from error
     sys.stdout.write(f"{sent} records sent.\n" if sent else "MLflow has seen everything.\n")

@@ -74,5 +74,5 @@ def _set_line(text: str, key: str, value: str) -> str:
     new = f"{key}: {value}"
     if match["comment"]:
         width = match.start("comment") - match.start()
-        new = new.ljust(max(width, len(new) + 1)) + match["comment"]
+        new = new.ljust(max(width, len(new) + 2)) + match["comment"]
     return text[: match.start()] + new + text[match.end() :]

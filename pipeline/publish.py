@@ -228,8 +228,8 @@ def _healthy(root: Path) -> bool:
 def _note_health(root: Path, error: Exception | None) -> None:
     from pipeline.mirror import tracking_uri
 
-    first = (str(error).splitlines() or [""])[0][:200] if error else ""
-    note = {"ok": error is None, "uri": tracking_uri(root), "error": f"{type(error).__name__}: {first}"}
+    said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}" if error else ""
+    note = {"ok": error is None, "uri": tracking_uri(root), "error": said}
     append_line(tracking_folder(root) / HEALTH, note)
     if error is not None:
         log.warning("MLflow does not answer, trying again: %s", note["error"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,8 +18,11 @@ from stages.report import hero, pareto, table, tiles
 from stages.report.cells import Comparison, Grid, Point, read_comparison
 from stages.report.claim import fid_limit, recommended, summary
 from stages.report.curves import read_trainings
+from stages.report.findings import Report
 from stages.report.look import LIGHT, file_name, readable
-from stages.report.page import Report, html
+from stages.report.page import html
+
+SETTINGS = ("profile", "datasets", "methods", "seeds", "compare")  # sections that this stage reads
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,11 @@ class CompareParams:
 
     def __post_init__(self) -> None:
         """Refuse values outside their ranges."""
-        for name, value in (("max_fid_ratio", self.max_fid_ratio), ("sheet_faces", self.sheet_faces), ("hero_faces", self.hero_faces)):
+        for name, value in (
+            ("max_fid_ratio", self.max_fid_ratio),
+            ("sheet_faces", self.sheet_faces),
+            ("hero_faces", self.hero_faces),
+        ):
             if value <= 0:
                 raise ParamsError(f"compare.{name}: found {value}, expected more than 0")
 
@@ -49,7 +57,7 @@ def compare(params: Path, evaluated: Path, out: Path, run: Run, trained: Path | 
     trainings = read_trainings(trained, comparison.grid) if trained is not None else []
     report = Report(
         comparison, chosen, tuple(trainings), settings.baseline, settings.max_fid_ratio, settings.sheet_faces,
-        settings.hero_faces, _command(values), {"params": _digest(values), "evaluations": _inputs(comparison)},
+        settings.hero_faces, _command(values), _digests(values, comparison),
     )  # fmt: skip
     with publish_folder(out) as folder:
         atomic_write_text(folder / "index.html", html(report))
@@ -69,11 +77,13 @@ def _grid(params: Path) -> Grid:
 
 def _chosen(comparison: Comparison, settings: CompareParams) -> tuple[Point, ...]:
     """Return the recommended swap level of every method on every dataset."""
-    return tuple(
-        recommended(comparison.of(d, m), comparison.fid, fid_limit(comparison, d, settings.max_fid_ratio))
-        for d in comparison.grid.datasets
-        for m in comparison.methods(d)
-    )
+    found = []
+    for dataset in comparison.grid.datasets:
+        source = comparison.anchor(dataset, "source").get(comparison.fid, math.inf)
+        limit = fid_limit(comparison, dataset, settings.max_fid_ratio)
+        for method in comparison.methods(dataset):
+            found.append(recommended(comparison.of(dataset, method), comparison.fid, source, limit))
+    return tuple(found)
 
 
 def _pictures(folder: Path, report: Report) -> None:
@@ -82,11 +92,14 @@ def _pictures(folder: Path, report: Report) -> None:
     (folder / "figures").mkdir()
     sheets.mkdir()
     if shown := hero.blocks(comparison, report.chosen, report.hero_faces):
-        atomic_write(folder / "hero.png", lambda file: file.write(hero.encoded(hero.compose(shown))))
+        atomic_write(folder / "hero.png", lambda file: file.write(hero.picture(shown)))
     for dataset in comparison.grid.datasets:
         plot = pareto.plot_of(comparison, dataset, report.chosen, fid_limit(comparison, dataset, report.max_fid_ratio))
         if plot is not None:
-            write_png(folder / "figures" / f"pareto-{file_name(dataset)}.png", pareto.figure(plot, readable(dataset), LIGHT))
+            write_png(
+                folder / "figures" / f"pareto-{file_name(dataset)}.png",
+                pareto.figure(plot, pareto.title(dataset), LIGHT),
+            )
         columns = tiles.method_columns(comparison, dataset, report.chosen, report.sheet_faces)
         if columns:
             write_png(sheets / f"{file_name(dataset)}.png", tiles.picture(columns, readable(dataset)))
@@ -100,7 +113,14 @@ def _pictures(folder: Path, report: Report) -> None:
 def _record(run: Run, out: Path, report: Report) -> None:
     comparison = report.comparison
     rows = [
-        {"dataset": p.dataset, "method": p.method, "swap": p.swap.kind, "level": p.swap.level, "seeds": p.seeds, **p.mean}
+        {
+            "dataset": p.dataset,
+            "method": p.method,
+            "swap": p.swap.kind,
+            "level": p.swap.level,
+            "seeds": p.seeds,
+            **p.mean,
+        }
         for p in comparison.points
     ]
     run.log_table("comparison", rows)
@@ -118,12 +138,15 @@ def _command(values: dict[str, Any]) -> str:
     return "dvc repro" if str(folder) == "." else f"dvc repro {folder / 'dvc.yaml'}"
 
 
+def _digests(values: dict[str, Any], comparison: Comparison) -> dict[str, str]:
+    """Return digests of what the page is made from: equal digests, equal page."""
+    inputs = {e.folder.name: sha256_file(e.folder / "metrics.json") for e in comparison.evaluations}
+    settings = {name: values[name] for name in SETTINGS}
+    return {"settings": _digest(settings), "evaluations": _digest(inputs)}
+
+
 def _digest(values: object) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def _inputs(comparison: Comparison) -> str:
-    return _digest({e.folder.name: sha256_file(e.folder / "metrics.json") for e in comparison.evaluations})
 
 
 if __name__ == "__main__":

@@ -26,7 +26,10 @@ from model.training.trainer import Report, TrainConfig, Trainer
 from pipeline.tracking import Run
 
 log = logging.getLogger(__name__)
-COLUMNS = 10  # samples side by side on a sheet
+FACES = 10  # samples side by side on a sheet
+COLUMNS = [
+    field.name for field in fields(Report) if field.name != "seconds_per_kimg"
+]  # of stats.csv: what repeats exactly
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Session:
         )
         self.rows: list[dict[str, float]] = []
         config = trainer.nets.ema.config
-        self.z = latents(trainer.seed, "samples", 0, 2 * COLUMNS, config.z_dim).to(trainer.device)
+        self.z = latents(trainer.seed, "samples", 0, 2 * FACES, config.z_dim).to(trainer.device)
         saved = load_state(scratch, trainer, identity)
         if saved is not None:
             self.rows = saved["rows"]
@@ -134,11 +137,11 @@ class Session:
                     nets.source.broadcast(nets.source.mapping(self.z)), nets.source.synthesis.const_noise()
                 )
             )
-        for start in (0, COLUMNS):
+        for start in (0, FACES):
             if nets.source is not None:
-                rows.append(list(theirs[start : start + COLUMNS]))
+                rows.append(list(theirs[start : start + FACES]))
                 labels.append("source")
-            rows.append(list(mine[start : start + COLUMNS]))
+            rows.append(list(mine[start : start + FACES]))
             labels.append(f"{kimg:.0f} kimg")
         picture = sheet(rows, labels, [], "", scale=max(1, 128 // nets.ema.config.resolution))
         path = self.scratch / "samples" / f"{round(kimg * 1000):08d}.png"
@@ -157,5 +160,7 @@ def publish(session: Session, out: Path, details: dict[str, Any], provenance: di
     with publish_folder(out, details) as folder:
         save_networks(folder / "generator.safetensors", generator=nets.ema, provenance=provenance)
         save_networks(folder / "discriminator.safetensors", discriminator=nets.discriminator, provenance=provenance)
-        atomic_write_text(folder / "stats.csv", pd.DataFrame(session.rows).to_csv(index=False, float_format="%.6g"))
+        atomic_write_text(
+            folder / "stats.csv", pd.DataFrame(session.rows, columns=COLUMNS).to_csv(index=False, float_format="%.6g")
+        )
         shutil.copytree(session.scratch / "samples", folder / "samples")

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.checkpoint.strict import Network, assemble, check_tensors
+from model.checkpoint.strict import Network, assemble, check_tensors, empty
 from model.errors import CorruptInputError, DivergenceError, MissingInputError
 from model.files import atomic_write, atomic_write_json
 from model.networks.discriminator import Discriminator, DiscriminatorConfig
@@ -93,9 +93,7 @@ def load_generator(path: Path, device: torch.device | str = "cpu") -> Generator:
     header, tensors = _read(path)
     if header.generator is None:
         raise MissingInputError(f"{path}: holds no generator, only a discriminator; name the generator's file")
-    with torch.device("meta"):
-        network = Generator(header.generator)
-    return _load_into(network, "generator", path, tensors).to(device)
+    return _load_into(empty(Generator, header.generator), "generator", path, tensors).to(device)
 
 
 def load_discriminator(path: Path, device: torch.device | str = "cpu") -> Discriminator:
@@ -103,9 +101,7 @@ def load_discriminator(path: Path, device: torch.device | str = "cpu") -> Discri
     header, tensors = _read(path)
     if header.discriminator is None:
         raise MissingInputError(f"{path}: holds no discriminator, only a generator; name a file that has one")
-    with torch.device("meta"):
-        network = Discriminator(header.discriminator)
-    return _load_into(network, "discriminator", path, tensors).to(device)
+    return _load_into(empty(Discriminator, header.discriminator), "discriminator", path, tensors).to(device)
 
 
 def read_header(path: Path) -> Header:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import io
 import math
+import re
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -29,7 +31,7 @@ from model.checkpoint.rosinality_keys import (
     noise_entries,
 )
 from model.checkpoint.rosinality_shapes import discriminator_config, generator_config
-from model.checkpoint.strict import Network, assemble, check_tensors
+from model.checkpoint.strict import Network, assemble, check_tensors, empty
 from model.errors import CorruptInputError, DivergenceError, MissingInputError
 from model.files import atomic_write, sha256_file
 from model.networks.discriminator import Discriminator
@@ -38,8 +40,7 @@ from model.networks.generator import Generator
 KNOWN = ("g", "d", "g_ema", "g_optim", "d_optim", "args", "ada_aug_p", "latent_avg")  # top-level entries
 MEAN_W_SAMPLES = 10_000
 Which = Literal["g_ema", "g"]
-# What torch.load raises on files that are no checkpoints, truncated, or refused; anything else is a bug and is not
-# hidden.
+# What torch.load raises on files that are truncated, refused or no checkpoints; anything else is a bug, not hidden.
 _LOAD_ERRORS = (
     UnpicklingError,
     RuntimeError,
@@ -59,10 +60,9 @@ _LOAD_ERRORS = (
 def read_rosinality(path: Path, which: Which = "g_ema") -> tuple[Generator, Discriminator | None, dict[str, Any]]:
     """Read a ``.pt`` checkpoint.
 
-    Size, channel multiplier, mapping depth and width of w are read off the shapes. Files older than the noise buffers
-    are
-    accepted: their noise maps are drawn from a fixed seed. Without ``latent_avg`` the mean w is computed from 10,000
-    fixed z. Constant filters may be absent; present, they must be the [1, 3, 3, 1] filter.
+    Size, channel multiplier, mapping depth and width of w are read off the shapes. In files older than the noise
+    buffers the noise maps are drawn from a fixed seed. Without ``latent_avg`` the mean w is computed from 10,000 fixed
+    z. Constant filters may be absent; present, they must be the [1, 3, 3, 1] filter.
 
     Args:
         path: the file.
@@ -112,8 +112,7 @@ def generator_from_state(
     entries, maps = list(generator_entries(config)), list(noise_entries(config))
     stored = any(entry.theirs in state for entry in maps)
     _check_state(where, [*entries, *maps] if stored else entries, generator_kernels(config), state, guess)
-    with torch.device("meta"):
-        network = Generator(config)
+    network = empty(Generator, config)
     tensors = _renamed(network, entries, state)
     tensors |= _renamed(network, maps, state if stored else _seeded_noise(maps))
     average = torch.zeros(config.w_dim) if w_avg is None else w_avg
@@ -134,8 +133,7 @@ def discriminator_from_state(state: Mapping[str, Tensor], where: str) -> Discrim
     config, guess = discriminator_config(state, where)
     entries = list(discriminator_entries(config))
     _check_state(where, entries, discriminator_kernels(config), state, guess)
-    with torch.device("meta"):
-        network = Discriminator(config)
+    network = empty(Discriminator, config)
     return assemble(network, _renamed(network, entries, state))
 
 
@@ -185,19 +183,29 @@ def _load(path: Path) -> dict[str, Any]:
             f"{path}: a web page, not a checkpoint (a download quota or login page?); download it again"
         )
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
+            warnings.simplefilter("ignore")  # about old pickle protocols: either it reads, or it is refused below
             content = torch.load(path, map_location="cpu", weights_only=True)
     except _LOAD_ERRORS as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        if isinstance(error, UnpicklingError) and "Unsupported" in reason:
-            raise CorruptInputError(
-                f"{path}: refused, it asks for more than tensors and plain values ({reason}); nothing was executed. "
-                "Get the weights from a source you trust, as plain tensors"
-            ) from error
-        raise CorruptInputError(f"{path}: not a readable checkpoint, or truncated ({reason}); get it again") from error
+        raise _unreadable(path, error) from error
     if not isinstance(content, dict):
         raise CorruptInputError(f"{path}: holds a {type(content).__name__}, expected a dict with some of {list(KNOWN)}")
     return content
+
+
+def _unreadable(path: Path, error: Exception) -> CorruptInputError:
+    """Say why a file was refused, without torch's advice to load it unsafely."""
+    asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if isinstance(error, UnpicklingError) and asked:
+        return CorruptInputError(
+            f"{path}: refused, it asks for {asked[1]}, expected tensors and plain values alone; nothing was executed. "
+            "Get the weights as plain tensors from a source you trust"
+        )
+    reason = "unknown content" if isinstance(error, UnpicklingError) else str(error).split(". ")[0]
+    return CorruptInputError(
+        f"{path}: truncated or not a checkpoint ({reason or 'it ends too early'}); "
+        "expected a rosinality .pt file, get it again"
+    )
 
 
 def _state(path: Path, content: Mapping[str, Any], part: str) -> dict[str, Tensor]:
@@ -239,7 +247,8 @@ def _renamed(network: Network, entries: Iterable[Entry], state: Mapping[str, Ten
     """Copy their tensors to our names and shapes."""
     own = network.state_dict()
     return {
-        e.ours: state[e.theirs].reshape(own[e.ours].shape).clone(memory_format=torch.contiguous_format) for e in entries
+        e.ours: state[e.theirs].detach().reshape(own[e.ours].shape).clone(memory_format=torch.contiguous_format)
+        for e in entries
     }
 
 

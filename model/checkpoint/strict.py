@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from model.errors import CorruptInputError
-from model.networks.discriminator import Discriminator
-from model.networks.generator import Generator
+from model.networks.discriminator import Discriminator, DiscriminatorConfig
+from model.networks.generator import Generator, GeneratorConfig
 
 LISTED = 10  # mismatches named in one message
 Network = TypeVar("Network", Generator, Discriminator)
+Config = TypeVar("Config", GeneratorConfig, DiscriminatorConfig)
 
 
 def check_tensors(where: str, expected: Mapping[str, Sequence[int]], found: Mapping[str, Tensor], guess: str) -> None:
@@ -43,7 +44,16 @@ def check_tensors(where: str, expected: Mapping[str, Sequence[int]], found: Mapp
         raise CorruptInputError(f"{where}: {len(wrong)} entries do not fit: {'; '.join(wrong[:LISTED])}{more}{hint}")
 
 
+def empty(kind: Callable[[Config], Network], config: Config) -> Network:
+    """Build a network whose weights are about to be replaced, without touching the global random numbers.
+
+    Not on the ``meta`` device: its first use imports seconds of code, more than these random weights cost.
+    """
+    with torch.random.fork_rng(devices=[]):
+        return kind(config)
+
+
 def assemble(network: Network, state: Mapping[str, Tensor]) -> Network:
-    """Put checked tensors into a network that was built on the ``meta`` device (no memory, no random numbers)."""
+    """Replace every tensor of ``network`` by a checked one of ``state``, and return it ready for use (``eval``)."""
     network.load_state_dict(dict(state), assign=True)
     return network.eval()

@@ -1,4 +1,4 @@
-"""Where style vectors come from: numbered seeds or a file. Image i depends on its own number alone, never on the batch."""
+"""Where style vectors come from: numbered seeds, each image a function of its own number alone, or a file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from model.networks.generator import Generator, Noise
 
 Space = Literal["z", "w", "w+"]
 NoiseKind = Literal["const", "random", "none"]
-MAX_SEED = 2**63 - 1
 _Z, _NOISE = 0, 1  # purposes: the second half of a stream's key
 
 
@@ -86,7 +85,12 @@ def read_latents(path: Path, space: Space, generator: Generator) -> Tensor:
         values = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise CorruptInputError(f"{path}: not a readable .npy file ({error}); write it with numpy.save") from error
-    if not isinstance(values, np.ndarray) or values.dtype.kind != "f" or values.shape[1:] != expected or not len(values):
+    if (
+        not isinstance(values, np.ndarray)
+        or values.dtype.kind != "f"
+        or values.shape[1:] != expected
+        or not len(values)
+    ):
         found = f"{values.dtype} {list(values.shape)}" if isinstance(values, np.ndarray) else "an archive"
         wanted = ["N", *expected]
         raise CorruptInputError(f"{path}: found {found}, expected floats [{', '.join(map(str, wanted))}] for {space}")

@@ -70,6 +70,7 @@ def attribute_net(data: ProbeSet) -> AttributeNet:
     net = AttributeNet(len(data.attribute_names), len(data.point_names))
     net.attribute_mean.copy_(torch.from_numpy(data.attributes.mean(axis=0)))
     net.attribute_std.copy_(torch.from_numpy(data.attributes.std(axis=0)))
+    net.mean_points.copy_(torch.from_numpy(data.points.mean(axis=0)))
     return net
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from model.metrics.frechet import Features, Values, checked_pair
 
 PRECISION_K = 3  # Kynkaanniemi et al. 2019, the published value
 COVERAGE_K = 5  # Naeem et al. 2020, the published value
 SUBSETS = 5
-BLOCK_ROWS = 1024
+EQUAL = 1e-12  # squared distances below this share of the squared lengths are round-off
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,27 @@ class Prdc:
 
 
 def distances(x: Features, y: Features) -> Features:
-    """Euclidean distances ``[N, M]``, from differences: equal rows are exactly 0 apart, which ``<=`` relies on."""
-    rows, columns = torch.from_numpy(x), torch.from_numpy(y)
-    exact = "donot_use_mm_for_euclid_dist"
-    blocks = [torch.cdist(block, columns, compute_mode=exact) for block in torch.split(rows, BLOCK_ROWS)]
-    matrix: Features = torch.cat(blocks).numpy()
-    return matrix
+    """Euclidean distances ``[N, M]``; rows that are equal up to round-off are exactly 0 apart, as ``<=`` needs."""
+    scale = (x * x).sum(axis=1)[:, None] + (y * y).sum(axis=1)[None, :]
+    squares = scale - 2.0 * (x @ y.T)
+    squares[squares < EQUAL * scale] = 0.0
+    roots: Features = np.sqrt(squares, out=squares)
+    return roots
 
 
-def radii(x: Features, k: int) -> Features:
-    """Distance of each row to its ``k``-th nearest *other* row, ``[N]``. Raises: ValueError if N <= k."""
-    if len(x) <= k:
-        raise ValueError(f"{len(x)} images: the {k}-th neighbour needs at least {k + 1}")
-    # The row itself sits at distance 0 in position 0, so position k is the k-th other one, duplicates included.
-    nearest: Features = np.partition(distances(x, x), k, axis=1)[:, k]
+def radii(own: Features, k: int) -> Features:
+    """Distance of each point to its ``k``-th nearest *other* point, ``[N]``.
+
+    Args:
+        own: distances ``[N, N]`` of a set to itself.
+        k: which neighbour.
+
+    Raises: ValueError if N <= k.
+    """
+    if len(own) <= k:
+        raise ValueError(f"{len(own)} images: neighbour {k} needs at least {k + 1}")
+    # The point itself sits at distance 0 in position 0, so position k is the k-th other one, duplicates included.
+    nearest: Features = np.partition(own, k, axis=1)[:, k]
     return nearest
 
 
@@ -60,10 +67,7 @@ def precision_recall(real: Values, generated: Values, k: int = PRECISION_K) -> t
     Source: Kynkaanniemi et al. 2019, equations 1 and 2.
     """
     a, b = checked_pair(real, generated, ("real", "generated"))
-    between = distances(a, b)
-    precision = (between <= radii(a, k)[:, None]).any(axis=0).mean()
-    recall = (between <= radii(b, k)[None, :]).any(axis=1).mean()
-    return float(precision), float(recall)
+    return _precision_recall(distances(a, b), distances(a, a), distances(b, b), k)
 
 
 def density_coverage(real: Values, generated: Values, k: int = COVERAGE_K) -> tuple[float, float]:
@@ -72,7 +76,17 @@ def density_coverage(real: Values, generated: Values, k: int = COVERAGE_K) -> tu
     Source: Naeem et al. 2020, equations 3 and 4, with ``<=`` (with ``<`` duplicates count as nothing).
     """
     a, b = checked_pair(real, generated, ("real", "generated"))
-    inside = distances(a, b) <= radii(a, k)[:, None]
+    return _density_coverage(distances(a, b), distances(a, a), k)
+
+
+def _precision_recall(between: Features, own_real: Features, own_generated: Features, k: int) -> tuple[float, float]:
+    precision = (between <= radii(own_real, k)[:, None]).any(axis=0).mean()
+    recall = (between <= radii(own_generated, k)[None, :]).any(axis=1).mean()
+    return float(precision), float(recall)
+
+
+def _density_coverage(between: Features, own_real: Features, k: int) -> tuple[float, float]:
+    inside = between <= radii(own_real, k)[:, None]
     return float(inside.sum(axis=0).mean() / k), float(inside.any(axis=1).mean())
 
 
@@ -91,16 +105,17 @@ def prdc(real: Values, generated: Values, seed: int) -> Prdc:
         seed: of the subsets; the same seed picks the same images every time.
     """
     a, b = checked_pair(real, generated, ("real", "generated"))
+    between, own_real, own_generated = distances(a, b), distances(a, a), distances(b, b)
     n = min(len(a), len(b))
-    draws = 1 if len(a) == len(b) else SUBSETS
     rows = []
-    for draw in range(draws):
+    for draw in range(1 if len(a) == len(b) else SUBSETS):
         rng = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, draw]))
-        first, second = (_subset(side, n, rng) for side in (a, b))
-        rows.append((*precision_recall(first, second), *density_coverage(first, second)))
+        i, j = (_subset(len(side), n, rng) for side in (a, b))
+        cut = between[np.ix_(i, j)], own_real[np.ix_(i, i)], own_generated[np.ix_(j, j)]
+        rows.append((*_precision_recall(*cut, PRECISION_K), *_density_coverage(*cut[:2], COVERAGE_K)))
     precision, recall, density, coverage = np.mean(rows, axis=0).tolist()
     return Prdc(precision, recall, density, coverage, expected_coverage(n, n), n)
 
 
-def _subset(side: Features, n: int, rng: np.random.Generator) -> Features:
-    return side if len(side) == n else side[np.sort(rng.choice(len(side), n, replace=False))]
+def _subset(count: int, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    return np.arange(count) if count == n else np.sort(rng.choice(count, n, replace=False))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from model.metrics.bootstrap import mean_interval
 from model.metrics.features import AttributeReader, FaceReading, FeatureExtractor
@@ -18,64 +20,82 @@ from model.metrics.similarity import (
     attribute_correlation,
     attribute_mse,
     derangement,
-    edge_ssim,
+    edges,
     landmark_nme,
     lift,
     lowres_mse,
+    ssim,
 )
 
 LOWRES = (8, 16, 32)  # px; the structure loss optimises these, so they cannot rank it
 PERFECT = {"landmark_nme": 0.0, "attribute_mse": 0.0, "edge_ssim": 1.0}
-INTERVALS = ("landmark_nme", "attribute_mse", "edge_ssim")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Everything paired metrics need of a set of images, computed once."""
+
+    images: Images  # [N, H, W, 3]
+    reading: FaceReading
+    edges: Tensor  # [N, 1, H, W]
+
+    def of(self, order: NDArray[np.int64]) -> Seen:
+        """The same images in another order."""
+        reading = FaceReading(self.reading.attributes[order], self.reading.points[order])
+        return Seen(self.images[order], reading, self.edges[torch.from_numpy(order)])
 
 
 class SourceSide:
-    """The source's half of all pairs: read once, compared with every cell."""
+    """The source's half of all pairs: read once, compared with every cell.
+
+    Image i of a cell belongs to image i of the source: drawn from the same w.
+    """
 
     def __init__(self, images: Images, reader: AttributeReader, seed: int) -> None:
         """Read the source's images ``[N, H, W, 3]``; ``seed`` fixes the shuffled partners and the resamples."""
-        self.images, self.reader, self.seed = images, reader, seed
-        self.reading = reader(images)
+        self.reader, self.seed = reader, seed
+        self.seen = self.see(images)
         self.partners = derangement(len(images), seed)
 
-    def per_pair(self, images: Images, reading: FaceReading | None = None) -> dict[str, PerPair]:
-        """Every paired metric of ``images`` against the source's, one number per pair."""
-        seen = reading or self.reader(images)
-        sizes = [size for size in LOWRES if size <= images.shape[1]]
+    def see(self, images: Images) -> Seen:
+        """Read the images of a cell, uint8 ``[N, H, W, 3]``."""
+        return Seen(images, self.reader(images), edges(images))
+
+    def per_pair(self, cell: Seen) -> dict[str, PerPair]:
+        """Every paired metric of a cell, one number per pair."""
+        mine, theirs = self.seen.reading, cell.reading
+        sizes = [size for size in LOWRES if size <= cell.images.shape[1]]
         return {
-            "landmark_nme": landmark_nme(self.reading.points, seen.points, self.reader.eyes),
-            "attribute_mse": attribute_mse(self.reading.attributes, seen.attributes),
-            "edge_ssim": edge_ssim(self.images, images),
-            **{f"lowres_mse_{size}": lowres_mse(self.images, images, size) for size in sizes},
+            "landmark_nme": landmark_nme(mine.points, theirs.points, self.reader.eyes),
+            "attribute_mse": attribute_mse(mine.attributes, theirs.attributes),
+            "edge_ssim": ssim(self.seen.edges, cell.edges),
+            **{f"lowres_mse_{size}": lowres_mse(self.seen.images, cell.images, size) for size in sizes},
         }
 
-    def scores(self, images: Images) -> dict[str, float]:
-        """Means over pairs, 95 % intervals, correlations, and lifts over this cell's own shuffled floor.
+    def means(self, cell: Seen) -> dict[str, float]:
+        """Mean of every paired metric."""
+        return {name: float(values.mean()) for name, values in self.per_pair(cell).items()}
 
-        Args:
-            images: uint8 ``[N, H, W, 3]``, image i drawn from the same w as the source's image i.
+    def shuffled(self, cell: Seen) -> dict[str, float]:
+        """The floor: the same metrics with every image beside a source image that is not its own."""
+        return self.means(cell.of(self.partners))
+
+    def scores(self, cell: Seen) -> dict[str, float]:
+        """Means over pairs, 95 % intervals, correlations, and lifts over this cell's own shuffled floor.
 
         Returns: flat names and numbers: ``landmark_nme``, ``landmark_nme_low``, ``landmark_nme_lift``, ...; a lift is 0
             at the shuffled floor and 1 for a perfect copy.
         """
-        seen = self.reader(images)
-        pairs = self.per_pair(images, seen)
-        shuffled = self.shuffled(images, seen)
+        pairs, floor = self.per_pair(cell), self.shuffled(cell)
         scores = {name: float(values.mean()) for name, values in pairs.items()}
-        for name in INTERVALS:
+        for name, perfect in PERFECT.items():
             interval = mean_interval(pairs[name], self.seed)
             scores |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
-            scores[f"{name}_lift"] = lift(scores[name], shuffled[name], PERFECT[name])
-        correlation = attribute_correlation(self.reading.attributes, seen.attributes)
+            scores[f"{name}_lift"] = lift(scores[name], floor[name], perfect)
+        correlation = attribute_correlation(self.seen.reading.attributes, cell.reading.attributes)
         scores["attribute_corr"] = float(correlation.mean())
         names = self.reader.attribute_names
         return scores | {f"corr_{name}": float(value) for name, value in zip(names, correlation, strict=True)}
-
-    def shuffled(self, images: Images, reading: FaceReading | None = None) -> dict[str, float]:
-        """The floor: the same metrics with every image beside a source image that is not its own."""
-        seen = reading or self.reader(images)
-        moved = FaceReading(seen.attributes[self.partners], seen.points[self.partners])
-        return {name: float(values.mean()) for name, values in self.per_pair(images[self.partners], moved).items()}
 
 
 class TargetSide:
@@ -87,12 +107,16 @@ class TargetSide:
         self.train: Features = extractor(train).astype(np.float64)
         self.heldout: Features = extractor(heldout).astype(np.float64)
 
-    def scores(self, images: Images) -> dict[str, float]:
-        """Distances of generated ``images`` to the real ones; every name carries the extractor's.
+    def scores(self, generated: NDArray[np.floating]) -> dict[str, float]:
+        """Distances to the real images; every name carries the extractor's.
 
-        ``nn_ratio`` well below 1 means that training images come back (0.4 fails, 0.7 alarms).
+        Args:
+            generated: features of generated images by the same extractor, ``[M, d]``.
+
+        Returns: flat names and numbers. ``nn_ratio`` well below 1 means that training images come back (below 0.7
+            alarms, below 0.4 fails).
         """
-        features: Features = self.extractor(images).astype(np.float64)
+        features = np.asarray(generated, dtype=np.float64)
         kernel = kid(features, self.train)
         shares = asdict(prdc(self.train, features, self.seed))
         return self._named(

@@ -78,14 +78,16 @@ def edge_ssim(source: Images, target: Images) -> PerPair:
     Luminance, Gaussian (2 px at 256 px), Sobel magnitude over its 99th percentile, then :func:`ssim`.
     """
     a, b = _same_images(source, target)
-    steps = range(0, len(a), BATCH)
-    parts = [ssim(edges(a[i : i + BATCH]), edges(b[i : i + BATCH])) for i in steps]
-    return np.concatenate(parts)
+    return ssim(edges(a), edges(b))
 
 
 def edges(images: Images) -> Tensor:
     """Gradient magnitude maps ``[N, 1, H, W]`` of ``images``, 99th percentile of each at 1, clipped to [0, 1]."""
-    luma = (torch.from_numpy(images).double() / 255.0) @ torch.tensor(LUMA, dtype=torch.float64)
+    return torch.cat([_edges(torch.from_numpy(images[i : i + BATCH])) for i in range(0, len(images), BATCH)])
+
+
+def _edges(images: Tensor) -> Tensor:
+    luma = (images.double() / 255.0) @ torch.tensor(LUMA, dtype=torch.float64)
     sigma = images.shape[1] * EDGE_SIGMA_PER_PX
     smooth = _blur(functional.pad(luma[:, None], [_radius(sigma)] * 4, mode="replicate"), sigma, _radius(sigma))
     sobel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]], dtype=torch.float64)
@@ -104,13 +106,18 @@ def ssim(a: Tensor, b: Tensor) -> PerPair:
     """
     if min(a.shape[-2:]) < 2 * SSIM_RADIUS + 1:
         raise ValueError(f"images of {a.shape[-2]} x {a.shape[-1]} px are smaller than the SSIM window of 11 px")
+    parts = [_ssim(x, y) for x, y in zip(torch.split(a, BATCH), torch.split(b, BATCH), strict=True)]
+    similarity: PerPair = torch.cat(parts).numpy()
+    return similarity
+
+
+def _ssim(a: Tensor, b: Tensor) -> Tensor:
     mean_a, mean_b, aa, bb, ab = (_blur(x, SSIM_SIGMA, SSIM_RADIUS) for x in (a, b, a * a, b * b, a * b))
     c1, c2 = 0.01**2, 0.03**2
     covariance = ab - mean_a * mean_b
     variances = aa - mean_a.square() + bb - mean_b.square()
     luminance = (2 * mean_a * mean_b + c1) / (mean_a.square() + mean_b.square() + c1)
-    similarity: PerPair = (luminance * (2 * covariance + c2) / (variances + c2)).mean(dim=(1, 2, 3)).numpy()
-    return similarity
+    return (luminance * (2 * covariance + c2) / (variances + c2)).mean(dim=(1, 2, 3))
 
 
 def derangement(n: int, seed: int) -> NDArray[np.int64]:

@@ -39,7 +39,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse values outside their ranges."""
-        for name, value in asdict(self).items():
+        for name in TrainConfig.__dataclass_fields__:
+            value = getattr(self, name)
             low = 0 if name in {"r1_gamma", "path_weight", "mixing_prob", "path_decay"} else 1e-12
             high = 1 if name in {"mixing_prob", "path_decay"} else math.inf
             if not low <= value <= high:

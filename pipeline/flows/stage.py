@@ -109,11 +109,17 @@ class ProcessGroups:
             self._groups.discard(group)
 
     def terminate(self) -> None:
-        """Ask every group to end and start no other. Takes no lock: it runs inside a signal handler."""
+        """Ask every group to end, make it end after a while, start no other. Takes no lock: it runs in a handler."""
         self._closed = True
+        self._signal(signal.SIGTERM)
+        insist = threading.Timer(_GRACE, self._signal, [signal.SIGKILL])
+        insist.daemon = True
+        insist.start()
+
+    def _signal(self, number: int) -> None:
         for group in tuple(self._groups):
             with suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGTERM)
+                os.killpg(group, number)
 
     def reopen(self) -> None:
         """Allow starting again (a new flow run in the same process)."""
@@ -159,9 +165,9 @@ def execute(
         GROUPS.forget(process.pid)
 
 
-def end_group(process: subprocess.Popen[str], grace: float = _GRACE) -> None:
+def end_group(process: subprocess.Popen[str]) -> None:
     """End what is left of a process group: SIGTERM, time to save, SIGKILL."""
-    deadline = time.monotonic() + grace
+    deadline = time.monotonic() + _GRACE
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)

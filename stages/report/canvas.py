@@ -35,8 +35,8 @@ def draw(size: tuple[float, float], theme: Theme, paint: Callable[[Figure], None
         figure = Figure(figsize=size, dpi=DPI)
         canvas = FigureCanvasAgg(figure)
         paint(figure)
-        canvas.draw()
-        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+        canvas.draw()  # type: ignore[no-untyped-call]
+        return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
 
 
 def _settings(theme: Theme) -> dict[str, object]:

@@ -16,7 +16,7 @@ from model.errors import CorruptInputError, MissingInputError
 from model.files import verify_manifest
 
 SIMILARITY = "similarity"
-LIKENESS = {"landmark_similarity": "landmark_nme", "attribute_similarity": "attribute_mse"}  # perfect is 0 for both
+LIKENESS = {"landmark_similarity": "landmark_nme_lift", "attribute_similarity": "attribute_mse_lift"}
 FORMAT = 1
 
 Values = dict[str, float]
@@ -42,15 +42,15 @@ class Swap:
 
     def __str__(self) -> str:
         """Return the label of tables and sheets."""
-        return "no swap" if self.kind == "none" else f"{self.kind} ≤ {self.level}"
+        return "no swap" if self.kind == "none" else f"{self.kind} up to {self.level} px"
 
 
 @dataclass(frozen=True)
 class Cell:
     """One measured generator: a method on a dataset with a seed, at one swap level."""
 
-    dataset: str
     method: str
+    dataset: str
     seed: str
     swap: Swap
     values: Values
@@ -73,8 +73,8 @@ class Evaluation:
     """One ``metrics.json``: the cells of one training."""
 
     folder: Path
-    dataset: str
     method: str
+    dataset: str
     seed: str
     cells: tuple[Cell, ...]
     anchors: dict[str, Values]
@@ -116,11 +116,13 @@ def read_comparison(evaluated: Path, grid: Grid) -> Comparison:
     for method, dataset, seed in product(grid.methods, grid.datasets, grid.seeds):
         folder = evaluated / f"{method}-{dataset}-{seed}"
         if (folder / "metrics.json").is_file():
-            evaluations.append(_read(folder, (dataset, method, seed)))
+            evaluations.append(_read(folder, (method, dataset, seed)))
         else:
             missing.append(f"{method} on {dataset}, seed {seed}: not run")
     if not evaluations:
-        raise MissingInputError(f"{evaluated}: no metrics.json of this grid; run `dvc repro` to train and evaluate first")
+        raise MissingInputError(
+            f"{evaluated}: no metrics.json of this grid; run `dvc repro` to train and evaluate first"
+        )
     known = {evaluation.folder.name for evaluation in evaluations}
     if strays := sorted(p.parent.name for p in evaluated.glob("*/metrics.json") if p.parent.name not in known):
         log.info("not in the params file, so left out: %s", ", ".join(strays))
@@ -138,15 +140,16 @@ def _read(folder: Path, key: tuple[str, str, str]) -> Evaluation:
         data = json.loads(path.read_text())
         if data["format"] != FORMAT:
             raise CorruptInputError(f"{path}: format {data['format']!r}, this version reads {FORMAT}; evaluate again")
-        found = (data["dataset"], data["method"], data["seed"])
+        found = (data["method"], data["dataset"], data["seed"])
         anchors = {str(name): _numbers(values) for name, values in data["anchors"].items()}
         rows = [(Swap(str(row["swap"]), int(row["level"])), _numbers(row)) for row in data["cells"]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CorruptInputError(f"{path}: not an evaluation ({type(error).__name__}: {error}); evaluate again") from error
+        raise CorruptInputError(
+            f"{path}: not an evaluation ({type(error).__name__}: {error}); evaluate again"
+        ) from error
     if found != key:
         raise CorruptInputError(f"{path}: is about {found}, but its folder says {key}; evaluate again")
-    floor = anchors.get("shuffled", {})
-    cells = tuple(Cell(*key, swap, values | likeness(values, floor)) for swap, values in rows)
+    cells = tuple(Cell(*key, swap, values | likeness(values)) for swap, values in rows)
     facts = {name: value for name, value in data.items() if name not in ("cells", "anchors", "format")}
     return Evaluation(folder, *key, cells, anchors, facts)
 
@@ -160,22 +163,19 @@ def _numbers(values: Mapping[str, Any]) -> Values:
     }
 
 
-def likeness(values: Values, floor: Values) -> Values:
+def likeness(values: Values) -> Values:
     """How close to its source face a drawing is: 1 is the same face, 0 is no closer than another person's.
 
-    ``landmark_similarity`` and ``attribute_similarity`` are ``1 - error / error of shuffled pairs``, for the landmark
-    error (NME) and the attribute error (MSE), where shuffled pairs compare a drawing with the wrong source face.
+    ``landmark_similarity`` and ``attribute_similarity`` are the lifts of the landmark error (NME) and of the attribute
+    error (MSE) over shuffled pairs: ``1 - error / error of drawings beside the wrong source face``, for the same cell.
     ``similarity`` is their mean. Neither is part of any method's loss.
 
     Args:
         values: metrics of a cell.
-        floor: metrics of the shuffled pairs of the same training.
 
-    Returns: the similarities that can be computed; ``similarity`` only if both can.
+    Returns: the similarities that were measured; ``similarity`` only if both were.
     """
-    lifts = {
-        name: 1.0 - values[error] / floor[error] for name, error in LIKENESS.items() if error in values and floor.get(error)
-    }
+    lifts = {name: values[lift] for name, lift in LIKENESS.items() if lift in values}
     return lifts | ({SIMILARITY: fmean(lifts.values())} if len(lifts) == len(LIKENESS) else {})
 
 
@@ -193,18 +193,19 @@ def mean_points(cells: Iterable[Cell]) -> list[Point]:
 
 def _points(cells: list[Cell], grid: Grid) -> list[Point]:
     kinds = {"none": 0, "weights": 1, "features": 2}
-    points = mean_points(cells)
-    points.sort(
-        key=lambda p: (
-            grid.datasets.index(p.dataset), grid.methods.index(p.method), kinds.get(p.swap.kind, 3), p.swap.kind, p.swap.level,
-        )
-    )  # fmt: skip
-    return points
+
+    def place(point: Point) -> tuple[int, int, int, str, int]:
+        row = grid.datasets.index(point.dataset), grid.methods.index(point.method)
+        return *row, kinds.get(point.swap.kind, 3), point.swap.kind, point.swap.level
+
+    return sorted(mean_points(cells), key=place)
 
 
 def _means(rows: list[Values]) -> Values:
     """Mean of each key that every row has."""
-    return {key: fmean(row[key] for row in rows) for key in (rows[0] if rows else {}) if all(key in row for row in rows)}
+    return {
+        key: fmean(row[key] for row in rows) for key in (rows[0] if rows else {}) if all(key in row for row in rows)
+    }
 
 
 def _deviations(rows: list[Values]) -> Values:
@@ -213,15 +214,15 @@ def _deviations(rows: list[Values]) -> Values:
 
 def _check_comparable(evaluations: list[Evaluation]) -> None:
     """Refuse to compare what was measured on different latents or different numbers of images."""
-    for key, within in (("z_sha256", ""), ("n_gen", ""), ("n_real", "dataset")):
+    for key, within in (("z_sha256", ""), ("n_gen", ""), ("n_pairs", ""), ("n_real", "dataset")):
         first: dict[str, Evaluation] = {}
         for evaluation in evaluations:
             other = first.setdefault(evaluation.dataset if within else "", evaluation)
             ours, theirs = evaluation.facts.get(key), other.facts.get(key)
             if ours != theirs:
                 raise CorruptInputError(
-                    f"{evaluation.folder / 'metrics.json'}: {key} is {ours!r}, but {theirs!r} in {other.folder.name}; cells "
-                    "measured differently cannot be compared, evaluate both again"
+                    f"{evaluation.folder / 'metrics.json'}: {key} is {ours!r}, but {theirs!r} in {other.folder.name}; "
+                    "cells measured differently cannot be compared, evaluate both again"
                 )
 
 

@@ -11,6 +11,7 @@ from statistics import fmean
 from stages.report.cells import LIKENESS, SIMILARITY, Cell, Comparison, Point, Swap, mean_points
 
 MEASURES = (SIMILARITY, *LIKENESS)
+Curve = list[tuple[float, float]]  # FID, likeness
 
 
 @dataclass(frozen=True)
@@ -36,36 +37,71 @@ def dominated(points: Sequence[Point], fid: str) -> set[int]:
     }  # fmt: skip
 
 
-def recommended(points: Sequence[Point], fid: str, limit: float) -> Point:
-    """Return the most similar of a method's points whose FID is at most ``limit``; if none is, the one of lowest FID."""
+def recommended(points: Sequence[Point], fid: str, source_fid: float, limit: float) -> Point:
+    """Return the swap level at which a method regains most likeness for the style that it gives up.
+
+    Swapping everything would end at the source: all the likeness that is missing without a swap regained, all the style
+    (log FID) lost. A level is worth the share of likeness regained minus the share of style lost, and no swap is worth
+    0. It is the knee of the curve: the point furthest below its chord.
+
+    Args:
+        points: of one method on one dataset.
+        fid: name of the metric.
+        source_fid: FID of the untuned source; not finite if unknown.
+        limit: levels of a larger FID no longer count as drawn and are not recommended.
+
+    Returns: the level of the highest worth; the one of lowest FID if no worth can be computed.
+    """
+    start = next((p for p in points if p.swap.kind == "none"), None)
+    fallback = min(points, key=lambda p: p.mean[fid])
+    if start is None or not math.isfinite(source_fid) or SIMILARITY not in start.mean:
+        return fallback
+    f0, s0 = start.mean[fid], start.mean[SIMILARITY]
+    if not 0 < f0 < source_fid or s0 >= 1:
+        return fallback
+
+    def worth(point: Point) -> float:
+        lost = math.log(max(point.mean[fid], 1e-12) / f0) / math.log(source_fid / f0)
+        return (point.mean[SIMILARITY] - s0) / (1 - s0) - lost
+
     allowed = [p for p in points if p.mean[fid] <= limit and SIMILARITY in p.mean]
-    if not allowed:
-        return min(points, key=lambda p: p.mean[fid])
-    return max(allowed, key=lambda p: (p.mean[SIMILARITY], -p.mean[fid]))
+    return max([start, *allowed], key=worth)
 
 
-def frontier(points: Sequence[Point], fid: str, measure: str) -> list[tuple[float, float]]:
-    """Return the non-dominated ``(FID, likeness)`` pairs, FID and likeness both rising."""
-    kept: list[tuple[float, float]] = []
-    pairs = [(p.mean[fid], p.mean[measure]) for p in points if measure in p.mean]
-    for pair in sorted(pairs, key=lambda pair: (pair[0], -pair[1])):
-        if not kept or pair[1] > kept[-1][1]:
-            kept.append(pair)
-    return kept
+def frontiers(points: Sequence[Point], fid: str, measure: str) -> list[Curve]:
+    """Return what a method offers: one curve per kind of swap, from no swap through its levels.
+
+    A curve keeps the ``(FID, likeness)`` pairs that no other pair of it beats in both; FID and likeness rise along it.
+    """
+    kinds = dict.fromkeys(p.swap.kind for p in points if p.swap.kind != "none") or {"none": None}
+    curves = []
+    for kind in kinds:
+        pairs = [(p.mean[fid], p.mean[measure]) for p in points if p.swap.kind in ("none", kind) and measure in p.mean]
+        curve: Curve = []
+        for pair in sorted(pairs, key=lambda pair: (pair[0], -pair[1])):
+            if not curve or pair[1] > curve[-1][1]:
+                curve.append(pair)
+        if curve:
+            curves.append(curve)
+    return curves
 
 
-def at_comparable_fid(curve: Sequence[tuple[float, float]], fid: float) -> float:
-    """Return the likeness that a method with this frontier offers at a given FID.
+def at_comparable_fid(curves: Sequence[Curve], fid: float) -> float:
+    """Return the likeness that a method with these curves offers at a given FID: the best of its kinds of swap.
 
-    The rule of "comparable FID": between two neighbouring points of the frontier, likeness is interpolated linearly in
-    log FID. Below its lowest FID the method has nothing to offer; it is then given its own lowest-FID point, which
+    The rule of "comparable FID": between two neighbouring points of a curve, likeness is interpolated linearly in log
+    FID. Below its lowest FID the method has nothing to offer; it is then given its own lowest-FID point, which
     flatters it, since that point has the worse FID. Above its highest FID it keeps its most similar point: allowing a
     worse FID never hurts.
 
     Args:
-        curve: a frontier, from :func:`frontier`, not empty.
-        fid: where to read it.
+        curves: from :func:`frontiers`, not empty.
+        fid: where to read them.
     """
+    return max(_along(curve, fid) for curve in curves)
+
+
+def _along(curve: Curve, fid: float) -> float:
     fids = [f for f, _ in curve]
     if fid <= fids[0]:
         return curve[0][1]
@@ -81,14 +117,14 @@ def at_comparable_fid(curve: Sequence[tuple[float, float]], fid: float) -> float
 def gains(comparison: Comparison, dataset: str, method: str, baseline: str) -> list[Gain]:
     """Compare every swap level of ``method`` with ``baseline`` at comparable FID.
 
-    The baseline offers all its swap levels; a level of the method is measured against the baseline's frontier at the
-    FID of that level (:func:`at_comparable_fid`). Means over seeds are compared first; then each seed on its own, with
+    The baseline offers all its swap levels; a level of the method is measured against the baseline's curves at the FID
+    of that level (:func:`at_comparable_fid`). Means over seeds are compared first; then each seed on its own, with
     the baseline of the same seed, for the spread.
 
     Returns: one gain per swap level that has a similarity; empty if the baseline has none.
     """
     theirs = comparison.of(dataset, baseline)
-    curves = {measure: frontier(theirs, comparison.fid, measure) for measure in MEASURES}
+    curves = {measure: frontiers(theirs, comparison.fid, measure) for measure in MEASURES}
     if not all(curves.values()):
         return []
     found = []
@@ -120,9 +156,9 @@ def _per_seed(comparison: Comparison, dataset: str, methods: tuple[str, str], sw
     result = {}
     for seed in comparison.grid.seeds:
         mine = [cell for cell in cells.get((method, seed), []) if cell.swap == swap and SIMILARITY in cell.values]
-        curve = frontier(mean_points(cells.get((baseline, seed), [])), comparison.fid, SIMILARITY)
-        if mine and curve:
-            result[seed] = mine[0].values[SIMILARITY] - at_comparable_fid(curve, mine[0].values[comparison.fid])
+        curves = frontiers(mean_points(cells.get((baseline, seed), [])), comparison.fid, SIMILARITY)
+        if mine and curves:
+            result[seed] = mine[0].values[SIMILARITY] - at_comparable_fid(curves, mine[0].values[comparison.fid])
     return result
 
 
@@ -146,14 +182,15 @@ def fid_limit(comparison: Comparison, dataset: str, max_fid_ratio: float) -> flo
 
 def _method(comparison: Comparison, key: tuple[str, str], baseline: str, max_fid_ratio: float) -> dict[str, object]:
     fid, limit = comparison.fid, fid_limit(comparison, key[0], max_fid_ratio)
+    source = comparison.anchor(key[0], "source").get(fid, math.inf)
     points = comparison.of(*key)
     entry: dict[str, object] = {"seeds": max(p.seeds for p in points)}
     for point in points:
         if point.swap.kind == "none":
             entry |= {"fid_no_swap": point.mean[fid], **_some(point, "no_swap")}
-            if source := comparison.anchor(key[0], "source").get(fid):
+            if 0 < source < math.inf:
                 entry["fid_ratio_to_source"] = point.mean[fid] / source
-    chosen = recommended(points, fid, limit)
+    chosen = recommended(points, fid, source, limit)
     entry["recommended"] = {**_where(chosen.swap), "fid": chosen.mean[fid], **_some(chosen)}
     best = None if key[1] == baseline else best_gain(gains(comparison, *key, baseline), fid, limit)
     if best is not None:

@@ -78,7 +78,7 @@ def figure(trainings: Sequence[Training], methods: Sequence[str], title: str, th
     if not panels:
         return None
     lines = math.ceil(len(panels) / 2)
-    return draw((6.6, 1.0 + 1.95 * lines), theme, lambda fig: _figure(fig, trainings, (methods, panels), title))
+    return draw((5.7, 1.0 + 1.95 * lines), theme, lambda fig: _figure(fig, trainings, (methods, panels), title))
 
 
 def _figure(
@@ -88,7 +88,7 @@ def _figure(
     lines = math.ceil(len(panels) / 2)
     height = 1.0 + 1.95 * lines
     grid = fig.subplots(lines, 2, squeeze=False, sharex=True)
-    fig.subplots_adjust(0.085, 0.82 / height, 0.985, 1 - 0.72 / height, wspace=0.2, hspace=0.36)
+    fig.subplots_adjust(0.1, 0.82 / height, 0.985, 1 - 0.72 / height, wspace=0.24, hspace=0.36)
     fig.text(0.02, 1 - 0.1 / height, title, fontsize=13, fontweight="bold", va="top")
     hues = colours(methods)
     for index, axes in enumerate(grid.flat):
@@ -107,7 +107,9 @@ def _figure(
 
     drawn = [m for m in methods if any(t.method == m for t in trainings)]
     handles = [Line2D([], [], color=hues[m], linewidth=2.2) for m in drawn]
-    fig.legend(handles, [readable(m) for m in drawn], loc="lower center", ncol=4, frameon=False, fontsize=10)
+    fig.legend(
+        handles, [readable(m) for m in drawn], loc="lower center", ncol=4, frameon=False, fontsize=10, columnspacing=1.2
+    )
 
 
 def _line(axes: Axes, series: Series, colour: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,7 +59,13 @@ def compose(shown: Sequence[Block]) -> UInt8:
     """
     names = list(dict.fromkeys(method for block in shown for method in block.methods))
     labels = [("source", ["not fine-tuned"])] + [(readable(name), _notes(shown, name)) for name in names]
-    left = MARGIN + max(_width(text, size) for name, notes in labels for text, size in [(name, NAME), *((n, NOTE) for n in notes)]) + 18
+    left = (
+        MARGIN
+        + max(
+            _width(text, size) for name, notes in labels for text, size in [(name, NAME), *((n, NOTE) for n in notes)]
+        )
+        + 18
+    )
     top = MARGIN + (HEAD + 12 if len(shown) > 1 else 0)
     widths = [len(block.source) * (TILE + GAP) - GAP for block in shown]
     size = (left + sum(widths) + BLOCK_GAP * (len(shown) - 1) + MARGIN, top + len(labels) * (TILE + GAP) - GAP + MARGIN)
@@ -80,16 +85,29 @@ def compose(shown: Sequence[Block]) -> UInt8:
     return np.array(canvas, dtype=np.uint8)
 
 
-def encoded(image: UInt8) -> bytes:
-    """Encode the picture as PNG of less than 300 kB: exactly if that fits, else in 256 colours of its own."""
-    exact = encode_image(image, "png", compress_level=9)
-    if len(exact) < MAX_BYTES:
-        return exact
-    buffer = io.BytesIO()
-    palette = Image.fromarray(image).quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    palette.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
+def picture(shown: Sequence[Block]) -> bytes:
+    """Draw and encode the picture as PNG of less than 300 kB.
 
+    Values are rounded to as few bits as that takes: six or five per channel still look the same, a palette would not.
+    If that is not enough, there are fewer faces.
+    """
+    faces = max(len(block.source) for block in shown)
+    while True:
+        image = compose([_shortened(block, faces) for block in shown])
+        for bits in (8, 7, 6, 5):
+            step = 1 << (8 - bits)
+            rounded = np.minimum((image.astype(np.int64) + step // 2) // step * step, 255).astype(np.uint8)
+            data = encode_image(rounded, "png", compress_level=9)
+            if len(data) < MAX_BYTES:
+                return data
+        if faces == 1:
+            return data
+        faces -= 1
+
+
+def _shortened(block: Block, faces: int) -> Block:
+    methods = {name: (swap, tiles[:faces]) for name, (swap, tiles) in block.methods.items()}
+    return Block(block.dataset, block.source[:faces], methods)
 
 
 def _notes(shown: Sequence[Block], method: str) -> list[str]:

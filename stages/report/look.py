@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+MINUS, TIMES, NONE = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
+LineStyle = Literal["-", ":", "none"] | tuple[float, Sequence[float]]
 
 # Distinguishable with every common kind of colour blindness (after Okabe and Ito), and on light and dark ground.
 # The first method of the params file gets the grey: by custom it is the baseline.
 _COLOURS = ("#7d8590", "#0a84c6", "#e0631b", "#0a9c72", "#c66aa6", "#b8890b", "#5b5bd6", "#c0392b")
 _MARKERS = {0: "o", 4: "v", 8: "^", 16: "s", 32: "D", 64: "P", 128: "X", 256: "p"}  # swap level in px -> mark
-_LINES = {"weights": "-", "features": (0, (4, 2))}
+_LINES: dict[str, LineStyle] = {"weights": "-", "features": (0, (4, 2))}
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ def marker(level: int) -> str:
     return _MARKERS.get(level, "*")
 
 
-def line(kind: str) -> str | tuple[int, tuple[int, int]]:
+def line(kind: str) -> LineStyle:
     """Return matplotlib's line style of a kind of swap."""
     return _LINES.get(kind, ":")
 
@@ -50,3 +54,9 @@ def readable(name: str) -> str:
 def file_name(name: str) -> str:
     """Return a name that is safe as part of a file name."""
     return re.sub(r"[^\w.-]", "_", name)
+
+
+def signed(value: float) -> str:
+    """Return a difference with its sign: ``+0.042``."""
+    text = f"{value:+.3f}"
+    return text.replace("-", MINUS) if float(text) else "0.000"

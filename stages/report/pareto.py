@@ -7,12 +7,14 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from stages.report.canvas import Pixels, draw
 from stages.report.cells import SIMILARITY, Comparison, Point
 from stages.report.claim import dominated
-from stages.report.look import Theme, colours, line, marker, readable
+from stages.report.look import TIMES, LineStyle, Theme, colours, line, marker, readable
 from stages.report.table import extractor
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-SIZE = (6.6, 6.2)  # inches: nearly square, so that the text is still readable at the width of a phone
+SIZE = (5.7, 6.0)  # inches: nearly square, so that the text is still readable at the width of a phone
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ def plot_of(comparison: Comparison, dataset: str, chosen: Sequence[Point], limit
     return Plot(points, comparison.fid, comparison.grid.methods, mine, source, floor, limit)
 
 
+def title(dataset: str) -> str:
+    """Return the line above the figure."""
+    return f"{readable(dataset)}: style against likeness"
+
+
 def as_csv(comparison: Comparison) -> str:
     """Return the figure's points (means over seeds) for ``dvc plots``."""
     buffer = io.StringIO()
@@ -60,24 +67,24 @@ def as_csv(comparison: Comparison) -> str:
     return buffer.getvalue()
 
 
-def figure(plot: Plot, title: str, theme: Theme) -> Pixels:
+def figure(plot: Plot, heading: str, theme: Theme) -> Pixels:
     """Draw the figure.
 
     Args:
         plot: what it shows.
-        title: one line above it.
+        heading: one line above it.
         theme: light or dark.
 
     Returns: uint8 ``[H, W, 3]``; equal arguments give equal pixels.
     """
-    return draw(SIZE, theme, lambda fig: _figure(fig, plot, title, theme))
+    return draw(SIZE, theme, lambda fig: _figure(fig, plot, heading, theme))
 
 
-def _figure(fig: Figure, plot: Plot, title: str, theme: Theme) -> None:
-    axes = fig.add_axes((0.115, 0.3, 0.865, 0.635))
+def _figure(fig: Figure, plot: Plot, heading: str, theme: Theme) -> None:
+    axes = fig.add_axes((0.13, 0.315, 0.85, 0.63))
     axes.set_yscale("log")
-    axes.set_title(title, loc="left", pad=10)
-    axes.set_xlabel("similarity to the source face  (0: another person, 1: the same)")
+    axes.set_title(heading, loc="left", pad=8)
+    axes.set_xlabel("similarity to the source  (0: another person, 1: the same)")
     axes.set_ylabel(f"FID, log scale  ({extractor(plot.fid)})")
     _limits(axes, plot)
     hues = colours(plot.methods)
@@ -94,7 +101,7 @@ def _limits(axes: Axes, plot: Plot) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     xs = [p.mean[SIMILARITY] for p in plot.points] + [1.0]
-    fids = [p.mean[plot.fid] for p in plot.points] + [f for f in (plot.source_fid, plot.floor_fid) if f is not None and f > 0]
+    fids = [p.mean[plot.fid] for p in plot.points] + [f for f in (plot.source_fid, _floor(plot)) if f]
     low, high = max(min(fids), 1e-3), max(max(fids), 2e-3)
     left = min(xs)
     left = min(left, 0.0) if left < 0.25 else left
@@ -103,9 +110,8 @@ def _limits(axes: Axes, plot: Plot) -> None:
     factor = max(high / low, 1.5) ** 0.09
     axes.set_ylim(low / factor**1.4, high * factor**1.2)
     decades = math.log10(high / low)
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.2 else (1.0,)))
-    if decades < 0.4:
-        axes.yaxis.set_major_locator(LogLocator(subs=tuple(float(n) for n in range(1, 10))))
+    subs = (1.0,) if decades > 2.2 else (1.0, 2.0, 5.0) if decades > 1 else (1.0, 2.0, 3.0, 4.0, 5.0, 7.0)
+    axes.yaxis.set_major_locator(LogLocator(subs=subs))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
@@ -128,9 +134,20 @@ def _mark(axes: Axes, plot: Plot, point: Point, colour: str, fill: str) -> None:
             linewidth=1.0, zorder=1,
         )  # fmt: skip
     shape = marker(point.swap.level)
-    axes.plot(x, y, marker=shape, markersize=7.5, markerfacecolor=fill, markeredgecolor=colour, markeredgewidth=1.4, zorder=4)
+    axes.plot(
+        x, y, marker=shape, markersize=7.5, markerfacecolor=fill, markeredgecolor=colour, markeredgewidth=1.4, zorder=4
+    )
     if point in plot.chosen:
-        axes.plot(x, y, marker="o", markersize=16, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=1.3, zorder=3)
+        axes.plot(
+            x,
+            y,
+            marker="o",
+            markersize=16,
+            markerfacecolor="none",
+            markeredgecolor=colour,
+            markeredgewidth=1.3,
+            zorder=3,
+        )
 
 
 def _anchors(axes: Axes, plot: Plot, theme: Theme) -> None:
@@ -142,13 +159,18 @@ def _anchors(axes: Axes, plot: Plot, theme: Theme) -> None:
             "source, untuned", (1.0, plot.source_fid), (-11, 0), textcoords="offset points", ha="right", va="center",
             color=theme.ink, fontsize=10,
         )  # fmt: skip
-    if plot.floor_fid:
-        lines.append((plot.floor_fid, "drawn images against drawn images"))
+    if floor := _floor(plot):
+        lines.append((floor, "drawn images against drawn images"))
+    elif plot.floor_fid is not None:
+        axes.annotate(
+            f"drawn images against drawn images: FID {plot.floor_fid:.2g}, far below", (0.988, 0.014),
+            xycoords="axes fraction", ha="right", va="bottom", color=theme.faint, fontsize=9,
+        )  # fmt: skip
     if math.isfinite(plot.limit) and plot.source_fid:
-        lines.append((plot.limit, f"{plot.limit / plot.source_fid:.3g} × the source's FID: drawn below"))
+        lines.append((plot.limit, f"{plot.limit / plot.source_fid:.3g} {TIMES} the source's FID: drawn below"))
     for y, label in lines:
+        x, side = _free_side(axes, y)
         axes.axhline(y, color=theme.faint, linestyle=(0, (1, 2)), linewidth=1.0, zorder=0)
-        x, side = _free_side(axes, plot, y)
         axes.annotate(
             label, (x, y), (0, 3), xycoords=("axes fraction", "data"), textcoords="offset points", ha=side, va="bottom",
             color=theme.faint, fontsize=9,
@@ -157,17 +179,26 @@ def _anchors(axes: Axes, plot: Plot, theme: Theme) -> None:
         axes.axvline(0.0, color=theme.faint, linestyle=(0, (1, 2)), linewidth=1.0, zorder=0)
 
 
-def _free_side(axes: Axes, plot: Plot, y: float) -> tuple[float, str]:
-    """Return the end of a horizontal line, left or right, with fewer points just above it."""
+def _floor(plot: Plot) -> float | None:
+    """Return the FID floor if it is near enough to be drawn without squeezing the curves."""
+    lowest = min(p.mean[plot.fid] for p in plot.points)
+    return plot.floor_fid if plot.floor_fid is not None and plot.floor_fid > lowest / 3 else None
+
+
+def _free_side(axes: Axes, y: float) -> tuple[float, str]:
+    """Return the end of a horizontal line, left or right, where fewer curves run just above it."""
     low, high = (math.log(v) for v in axes.get_ylim())
     left, right = axes.get_xlim()
-    near = [
-        (p.mean[SIMILARITY] - left) / (right - left)
-        for p in plot.points
-        if -0.03 < (math.log(max(p.mean[plot.fid], 1e-9)) - math.log(y)) / (high - low) < 0.09
-    ]
-    crowd_left, crowd_right = sum(x < 0.55 for x in near), sum(x > 0.45 for x in near)
-    return (0.012, "left") if crowd_left < crowd_right or not near else (0.988, "right")
+    crowd = {"left": 0, "right": 0}
+    for drawn in axes.get_lines():
+        xs, ys = (np.asarray(values, dtype=float) for values in drawn.get_data())
+        along = np.linspace(0, len(xs) - 1, 12 * len(xs))
+        across = (np.interp(along, range(len(xs)), xs) - left) / (right - left)
+        above = (np.log(np.interp(along, range(len(ys)), np.maximum(ys, 1e-9))) - math.log(y)) / (high - low)
+        near = across[(above > 0) & (above < 0.06)]
+        crowd["left"] += int((near < 0.5).sum())
+        crowd["right"] += int((near > 0.5).sum())
+    return (0.012, "left") if crowd["left"] <= crowd["right"] else (0.988, "right")
 
 
 def _legends(fig: Figure, plot: Plot, theme: Theme) -> None:
@@ -177,20 +208,26 @@ def _legends(fig: Figure, plot: Plot, theme: Theme) -> None:
     drawn = [method for method in plot.methods if any(p.method == method for p in plot.points)]
     methods = [_handle(Line2D, hues[m], "-", "") for m in drawn]
     levels = sorted({p.swap.level for p in plot.points})
-    marks = [_handle(Line2D, theme.ink, "", marker(level)) for level in levels]
-    names = [f"source ≤ {level} px" if level else "no swap" for level in levels]
+    marks = [_handle(Line2D, theme.ink, "none", marker(level)) for level in levels]
+    names = [f"up to {level} px" if level else "no swap" for level in levels]
     kinds = list(dict.fromkeys(p.swap.kind for p in plot.points if p.swap.kind != "none"))
     marks += [_handle(Line2D, theme.ink, line(kind), "") for kind in kinds]
     names += [f"{kind} swapped" for kind in kinds]
-    hollow = _handle(Line2D, theme.ink, "", "o")
+    hollow = _handle(Line2D, theme.ink, "none", "o")
     hollow.set_markerfacecolor(theme.ground)
-    ring = _handle(Line2D, theme.ink, "", "o")
+    ring = _handle(Line2D, theme.ink, "none", "o")
     ring.set(markerfacecolor="none", markersize=13, markeredgewidth=1.2)
     marks, names = [*marks, hollow, ring], [*names, "dominated", "recommended"]
-    common = {"frameon": False, "loc": "upper center", "handletextpad": 0.5, "columnspacing": 1.3, "fontsize": 10.5}
-    fig.legend(methods, [readable(m) for m in drawn], bbox_to_anchor=(0.53, 0.215), ncol=min(4, len(drawn)), **common)
-    fig.legend(marks, names, bbox_to_anchor=(0.53, 0.165 if len(drawn) <= 4 else 0.125), ncol=4, **common)
+    common: dict[str, Any] = {
+        "frameon": False,
+        "loc": "upper center",
+        "handletextpad": 0.4,
+        "columnspacing": 1.2,
+        "fontsize": 10.5,
+    }
+    fig.legend(methods, [readable(m) for m in drawn], bbox_to_anchor=(0.52, 0.225), ncol=min(4, len(drawn)), **common)
+    fig.legend(marks, names, bbox_to_anchor=(0.52, 0.175 if len(drawn) <= 4 else 0.14), ncol=3, **common)
 
 
-def _handle(kind: type[Line2D], colour: str, style: str | tuple[int, tuple[int, int]], mark: str) -> Line2D:
-    return kind([], [], color=colour, linestyle=style or "none", marker=mark or None, markersize=7.5, linewidth=2.2)
+def _handle(kind: type[Line2D], colour: str, style: LineStyle, mark: str) -> Line2D:
+    return kind([], [], color=colour, linestyle=style, marker=mark or None, markersize=7.5, linewidth=2.2)

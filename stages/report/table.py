@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stages.report.cells import SIMILARITY, Comparison, Point, Values
+from stages.report.look import MINUS, NONE, TIMES
 
 Better = Literal["lower", "higher", ""]
 
@@ -24,31 +25,36 @@ class Column:
     hint: str
 
 
-# Known metrics in the order of the report; others follow as they are. A metric without a better side is not ranked.
-KNOWN = (
-    Column("fid", "FID", "lower", 1, "Fréchet distance to the drawn images, on the extractor's features"),
-    Column("kid_x1e3", "KID ×10³", "lower", 2, "kernel distance to the drawn images, unbiased for small sets"),
-    Column("precision", "Precision", "higher", 3, "share of generated images that lie among the drawn ones"),
-    Column("recall", "Recall", "higher", 3, "share of drawn images that lie among the generated ones"),
-    Column("density", "Density", "higher", 3, "how densely drawn images surround the generated ones"),
-    Column("coverage", "Coverage", "higher", 3, "share of drawn images with a generated one nearby"),
-    Column(SIMILARITY, "Similarity", "higher", 3, "1 is the same face, 0 another one: mean of the next two"),
-    Column("landmark_similarity", "… landmarks", "higher", 3, "1 − NME / NME of shuffled pairs"),
-    Column("attribute_similarity", "… attributes", "higher", 3, "1 − MSE / MSE of shuffled pairs"),
-    Column("landmark_nme", "Landmark NME", "lower", 3, "mean landmark distance to the source, over its eye distance"),
-    Column("attribute_mse", "Attribute MSE", "lower", 3, "of normalised attributes; unrelated faces score about 2"),
-    Column("attribute_corr", "Attribute corr.", "higher", 3, "correlation of attributes with the source's"),
-    Column("edge_ssim", "Edge SSIM", "higher", 3, "same lines in the same places, whatever the colours"),
-    Column("lowres_mse_8", "8 px MSE", "", 4, "RGB difference to the source; trained on by structure losses, so not ranked"),
-    Column("lowres_mse_16", "16 px MSE", "", 4, "RGB difference to the source; trained on by structure losses, so not ranked"),
-    Column("lowres_mse_32", "32 px MSE", "", 4, "RGB difference to the source; trained on by structure losses, so not ranked"),
+# Metrics of the page and the Markdown table, in order; the CSV file has them all. Without a better side: not ranked.
+SHOWN = (
+    Column("fid", "FID", "lower", 1, "Fréchet distance to the drawn images that were trained on"),
+    Column(
+        "fid_heldout", "held-out FID", "lower", 1, "the same to drawn images that no training saw; fewer, so higher"
+    ),
+    Column("kid_x1e3", f"KID {TIMES}10³", "lower", 2, "kernel distance to the drawn images, unbiased for small sets"),
+    Column("precision", "precision", "higher", 3, "share of generated images that lie among the drawn ones"),
+    Column("recall", "recall", "higher", 3, "share of drawn images that lie among the generated ones"),
+    Column("coverage", "coverage", "higher", 3, "share of drawn images with a generated one nearby"),
+    Column(
+        SIMILARITY, "similarity", "higher", 3, "1 is the same face, 0 another one: mean of the lifts of the next two"
+    ),
+    Column("landmark_nme", "landmark NME", "lower", 3, "mean landmark distance to the source, over its eye distance"),
+    Column("attribute_mse", "attribute MSE", "lower", 3, "of normalised attributes; unrelated faces score about 2"),
+    Column("edge_ssim", "edge SSIM", "higher", 3, "same lines in the same places, whatever the colours"),
+    Column(
+        "lowres_mse_8", "8 px MSE", "", 4, "RGB difference at 8 px; a structure loss trains on it, so it ranks nobody"
+    ),
+    Column(
+        "nn_ratio",
+        "NN ratio",
+        "",
+        2,
+        "distance to the nearest training image, over that of held-out ones; below 0.7 suspect",
+    ),
 )
-_ORDER = {column.key: index for index, column in enumerate(KNOWN)}
-ANCHORS = {
-    "source": "source, untuned",
-    "shuffled": "shuffled pairs (floor of similarity)",
-    "real_split": "drawn images against drawn images (floor of FID)",
-}
+COPYING = 0.7  # nn_ratio below which training images come back
+_ORDER = {column.key: index for index, column in enumerate(SHOWN)}
+ANCHORS = {"source": "source, untuned", "shuffled": "shuffled pairs", "real_split": "drawn vs drawn"}
 
 
 @dataclass(frozen=True)
@@ -78,16 +84,28 @@ def extractor(key: str) -> str:
 
 
 def columns(comparison: Comparison) -> list[tuple[str, Column]]:
-    """Return every metric that some cell has, with how it is shown, in the order of the report."""
-    keys = dict.fromkeys(key for evaluation in comparison.evaluations for cell in evaluation.cells for key in cell.values)
-    known = {column.key: column for column in KNOWN}
+    """Return every metric that some cell has, with how it is shown: those of the page first."""
+    keys = dict.fromkeys(
+        key for evaluation in comparison.evaluations for cell in evaluation.cells for key in cell.values
+    )
+    known = {column.key: column for column in SHOWN}
     found = [(key, known.get(key.partition("[")[0], Column(key, key, "", 4, ""))) for key in keys]
-    return sorted(found, key=lambda item: (_ORDER.get(item[1].key, len(KNOWN)), item[0] if item[1].key not in _ORDER else ""))
+    return sorted(found, key=lambda item: _ORDER.get(item[1].key, len(SHOWN)))
 
 
 def shown_columns(comparison: Comparison) -> list[tuple[str, Column]]:
-    """Return the known metrics only: the page and the Markdown table leave the others to the CSV file."""
+    """Return the metrics of the page and the Markdown table."""
     return [(key, column) for key, column in columns(comparison) if column.key in _ORDER]
+
+
+def suspects(comparison: Comparison) -> list[str]:
+    """Return, in words, the points that seem to copy training images: their FID flatters them."""
+    found = []
+    for point in comparison.points:
+        ratios = [value for key, value in point.mean.items() if key.partition("[")[0] == "nn_ratio"]
+        if ratios and min(ratios) < COPYING:
+            found.append(f"{point.method} on {point.dataset}, {point.swap}: NN ratio {min(ratios):.2f}")
+    return found
 
 
 def rows(comparison: Comparison, dataset: str, chosen: Sequence[Point]) -> list[Row]:
@@ -101,8 +119,10 @@ def rows(comparison: Comparison, dataset: str, chosen: Sequence[Point]) -> list[
         for key, column in shown:
             text = _number(point.mean.get(key), column.digits)
             spread = _number(point.sd.get(key), column.digits) if key in point.sd else ""
-            entries.append(Entry(text, spread, text == best[key] and text != "–"))
-        found.append(Row(point.method, str(point.swap), point.seeds, point.method != last, point in chosen, tuple(entries)))
+            entries.append(Entry(text, spread, text == best[key] and text != NONE))
+        found.append(
+            Row(point.method, str(point.swap), point.seeds, point.method != last, point in chosen, tuple(entries))
+        )
         last = point.method
     return found
 
@@ -133,9 +153,9 @@ def _best(points: Sequence[Point], key: str, column: Column) -> str | None:
 
 def _number(value: float | None, digits: int) -> str:
     if value is None:
-        return "–"
+        return NONE
     text = f"{value:.{digits}f}"
-    return text.replace("-", "−") if float(text) else text.lstrip("-")
+    return text.replace("-", MINUS) if float(text) else text.lstrip("-")
 
 
 def as_csv(comparison: Comparison) -> str:
@@ -161,7 +181,12 @@ def as_markdown(comparison: Comparison, chosen: Sequence[Point]) -> str:
     for dataset in comparison.grid.datasets:
         if not comparison.of(dataset):
             continue
-        lines += [f"### {_cell(dataset)}", "", _line(["method", "swap", "seeds", *heads]), _line(["---", "---"] + ["--:"] * (len(heads) + 1))]
+        lines += [
+            f"### {_cell(dataset)}",
+            "",
+            _line(["method", "swap", "seeds", *heads]),
+            _line(["---", "---"] + ["--:"] * (len(heads) + 1)),
+        ]
         for label, values in anchor_rows(comparison, dataset):
             lines.append(_line([f"*{label}*", "", "", *values]))
         for row in rows(comparison, dataset, chosen):

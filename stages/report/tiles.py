@@ -42,8 +42,17 @@ def _strip(evaluation: Evaluation, name: str, count: int) -> Tiles:
     image = read_image(path)
     side = image.shape[0]
     if image.shape[1] % side:
-        raise CorruptInputError(f"{path}: {image.shape[1]} x {side} px, expected square tiles side by side; evaluate again")
+        raise CorruptInputError(
+            f"{path}: {image.shape[1]} x {side} px, expected square tiles side by side; evaluate again"
+        )
     return [image[:, x : x + side] for x in range(0, image.shape[1], side)][:count]
+
+
+def failures(comparison: Comparison, dataset: str, method: str) -> UInt8 | None:
+    """Return the sheet of a method's worst pairs, chosen by the evaluation's rule; None without one."""
+    evaluation = evaluation_of(comparison, dataset, method)
+    path = evaluation.folder / "failures.png" if evaluation else None
+    return read_image(path) if path is not None and path.is_file() else None
 
 
 Column = tuple[str, Tiles]  # label, the tiles below it

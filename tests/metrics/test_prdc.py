@@ -56,5 +56,5 @@ def test_unequal_sides_are_equalised_by_the_same_subsets_every_time() -> None:
 
 
 def test_too_few_images_for_the_neighbour_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 images: the 3-th neighbour"):
+    with pytest.raises(ValueError, match="3 images: neighbour 3 needs at least 4"):
         radii(np.eye(3), 3)

@@ -254,14 +254,18 @@ def test_mlflow_holds_every_number_picture_and_cell_exactly_once(
             (run.folder / "published.jsonl").unlink()  # a publisher that died before it could note anything
     client = MlflowClient(f"sqlite:///{project}/mlruns/mlflow.db")
     (experiment,) = [found for found in client.search_experiments() if found.name == "demo"]
-    stage, cell = sorted(client.search_runs([experiment.experiment_id]), key=lambda found: found.data.tags["stage"] == "cell")
+    stage, cell = sorted(
+        client.search_runs([experiment.experiment_id]), key=lambda found: found.data.tags["stage"] == "cell"
+    )
     assert [(m.step, m.value) for m in client.get_metric_history(stage.info.run_id, "loss")] == [
         (1000 * step, step / 2) for step in range(5)
     ]
     assert len(client.get_metric_history(stage.info.run_id, "fid.style")) == 5
     images = [item.path for item in client.list_artifacts(stage.info.run_id, "images")]
     assert len([path for path in images if path.endswith(".png")]) == 5
-    assert client.load_table(experiment.experiment_id, "cells.json", [stage.info.run_id])["fid"].tolist() == [3.0]
+    (table,) = (project / "mlruns").rglob("cells.json")
+    assert json.loads(table.read_text()) == {"columns": ["level", "fid"], "data": [[8, 3.0]]}
+    assert json.loads(stage.data.tags["mlflow.loggedArtifacts"]) == [{"path": "cells.json", "type": "table"}]
     assert stage.info.status == "FINISHED"
     assert stage.data.params == {"train.kimg": "4"}
     assert stage.data.tags["method"] == "a"

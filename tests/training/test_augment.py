@@ -1,18 +1,16 @@
-"""What every transformation of the discriminator's augmentation does, and how its probability is controlled."""
+"""Discriminator augmentation as a whole: what is drawn and switched, the colours, the gradients."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
-from model.finetune.technique import AdaConfig
-from model.training.augment import ALL, COLOUR, GEOMETRY, AdaController, Draws, augment, colour_maps, inverse_maps
+from model.training.augment import ALL, COLOUR, GEOMETRY, Draws, augment, colour_maps, inverse_maps
 from model.training.augment_colour import LUMA
-from model.training.augment_geometry import identity, rotation, scaling, translation, warp
+from model.training.augment_geometry import identity
 
 MANY = 20_000
 
@@ -21,39 +19,13 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def maps_of(name: str, p: float = 1.0, size: tuple[int, int] = (64, 64)) -> Tensor:
-    return inverse_maps(Draws.take(MANY, generator()), p, torch.Size(size), frozenset({name}))
-
-
 def colours_of(name: str, p: float = 1.0) -> Tensor:
     return colour_maps(Draws.take(MANY, generator()), p, frozenset({name}))
-
-
-def angle_of(maps: Tensor) -> Tensor:
-    return torch.atan2(maps[:, 1, 0], maps[:, 0, 0])
 
 
 def assert_uniform_angle(angle: Tensor) -> None:
     counts = torch.histc(angle, 8, -math.pi, math.pi) / len(angle)
     torch.testing.assert_close(counts, torch.full_like(counts, 1 / 8), atol=0.012, rtol=0)
-
-
-def blobs(size: int = 32) -> Tensor:
-    """Smooth picture without any symmetry, ``[1, 3, size, size]``, float64."""
-    y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
-
-    def blob(cx: float, cy: float, width: float) -> Tensor:
-        return torch.exp(-((x - cx * size).square() + (y - cy * size).square()).double() / (2 * (width * size) ** 2))
-
-    planes = [blob(0.4, 0.35, 0.09), blob(0.6, 0.5, 0.07) - blob(0.4, 0.6, 0.1), blob(0.55, 0.42, 0.12)]
-    return torch.stack(planes)[None]
-
-
-def centroid(image: Tensor) -> tuple[float, float]:
-    """Centre of mass (x, y) of the first plane, px."""
-    weight = image[0, 0] / image[0, 0].sum()
-    y, x = torch.meshgrid(*(torch.arange(n, dtype=image.dtype) for n in weight.shape), indexing="ij")
-    return float((weight * x).sum()), float((weight * y).sum())
 
 
 def test_at_probability_0_the_images_themselves_come_back() -> None:
@@ -97,163 +69,11 @@ def test_every_transformation_can_be_switched_on_alone(name: str) -> None:
     assert torch.equal(colour_maps(draws, 1.0, only), torch.eye(4).double().repeat(200, 1, 1)) == (name in GEOMETRY)
 
 
-@pytest.mark.parametrize("name", [n for n in GEOMETRY if "rotation" not in n])
-def test_each_transformation_happens_with_probability_p(name: str) -> None:
-    always, happened = ((maps_of(name, p) != torch.eye(3)).flatten(1).any(1).double().mean() for p in (1.0, 0.3))
-    assert float(happened / always) == pytest.approx(0.3, abs=0.015)  # half of the flips, 1/4 of the turns are none
-
-
 def test_a_wrong_probability_or_name_is_refused() -> None:
     with pytest.raises(ValueError, match=r"p: found 1\.5"):
         augment(torch.zeros(1, 3, 8, 8), 1.5, generator())
     with pytest.raises(ValueError, match="cutout"):
         augment(torch.zeros(1, 3, 8, 8), 0.5, generator(), allowed=frozenset({"cutout"}))
-
-
-# geometry: distributions
-
-
-def test_half_of_the_images_are_mirrored_left_to_right() -> None:
-    maps = maps_of("flip")
-    assert set(maps[:, 0, 0].tolist()) == {-1.0, 1.0}
-    assert float((maps[:, 0, 0] < 0).double().mean()) == pytest.approx(0.5, abs=0.015)
-    assert bool((maps[:, 1, 1] == 1).all())
-
-
-def test_the_four_quarter_turns_are_equally_likely() -> None:
-    turns = (angle_of(maps_of("quarter_turns")) / (math.pi / 2)).round().long() % 4
-    shares = torch.bincount(turns, minlength=4) / MANY
-    torch.testing.assert_close(shares, torch.full((4,), 0.25), atol=0.015, rtol=0)
-
-
-def test_whole_shifts_are_an_eighth_of_width_and_height_at_most_and_independent() -> None:
-    shifts = maps_of("whole_shift", size=(32, 64))[:, :2, 2]
-    assert torch.equal(shifts, shifts.round())
-    assert shifts.abs().amax(0).tolist() == [8.0, 4.0]
-    uniform = torch.histc(shifts[:, 0], 17, -8.5, 8.5)[1:-1] / MANY  # rounding halves the two ends
-    torch.testing.assert_close(uniform, torch.full_like(uniform, 1 / 16), atol=0.008, rtol=0)
-    assert float(torch.corrcoef(shifts.t())[0, 1]) == pytest.approx(0.0, abs=0.03)
-
-
-def test_fractional_shifts_are_normal_with_an_eighth_of_width_and_height_and_independent() -> None:
-    shifts = maps_of("shift", size=(32, 64))[:, :2, 2]
-    assert shifts.std(0).tolist() == pytest.approx([8.0, 4.0], rel=0.03)
-    assert shifts.mean(0).tolist() == pytest.approx([0.0, 0.0], abs=0.2)
-    assert float(torch.corrcoef(shifts.t())[0, 1]) == pytest.approx(0.0, abs=0.03)
-
-
-def test_scale_is_log_normal_and_the_same_both_ways() -> None:
-    maps = maps_of("scale")
-    assert torch.equal(maps[:, 0, 0], maps[:, 1, 1])
-    assert float(maps[:, 0, 0].log2().std()) == pytest.approx(0.2, rel=0.03)
-    assert float(maps[:, 0, 0].log2().mean()) == pytest.approx(0.0, abs=0.006)
-
-
-def test_aspect_is_log_normal_and_keeps_the_area() -> None:
-    maps = maps_of("aspect")
-    torch.testing.assert_close(maps[:, 0, 0] * maps[:, 1, 1], torch.ones(MANY, dtype=torch.float64))
-    assert float(maps[:, 0, 0].log2().std()) == pytest.approx(0.2, rel=0.03)
-
-
-@pytest.mark.parametrize("name", ["pre_rotation", "post_rotation"])
-def test_rotations_are_uniform_over_the_circle(name: str) -> None:
-    assert_uniform_angle(angle_of(maps_of(name)))
-
-
-def test_some_rotation_happens_with_probability_p_though_there_are_two() -> None:
-    p = 0.36
-    pre, post = (angle_of(maps_of(name, p)) != 0 for name in ("pre_rotation", "post_rotation"))
-    assert float(pre.double().mean()) == pytest.approx(1 - math.sqrt(1 - p), abs=0.015)
-    assert float((pre | post).double().mean()) == pytest.approx(p, abs=0.015)
-
-
-# geometry: what is seen in the pictures
-
-
-@pytest.mark.parametrize(
-    ("inverse", "expected"),
-    [
-        (scaling(torch.tensor([-1.0]), torch.tensor([1.0])), lambda x: x.flip(3)),
-        (rotation(torch.tensor([math.pi / 2])), lambda x: x.rot90(1, (2, 3))),
-        (rotation(torch.tensor([math.pi])), lambda x: x.flip(2, 3)),
-        (rotation(torch.tensor([-math.pi / 2])), lambda x: x.rot90(-1, (2, 3))),
-    ],
-)
-def test_flips_and_quarter_turns_do_not_shift_the_picture(
-    inverse: Tensor, expected: Callable[[Tensor], Tensor]
-) -> None:
-    image = blobs()
-    error = warp(image, inverse.double()) - expected(image)
-    assert float(error.std() / image.std()) < 0.04  # a shift by 0.4 px would be 0.12
-
-
-def test_whole_pixel_shifts_copy_pixels_exactly() -> None:
-    image = torch.randn(1, 3, 24, 24, dtype=torch.float64)
-    moved = warp(image, translation(torch.tensor([3.0]), torch.tensor([-2.0])))
-    inside = slice(8, 16)
-    torch.testing.assert_close(moved[..., inside, inside], image.roll((2, -3), (2, 3))[..., inside, inside])
-
-
-def test_a_dot_is_moved_by_the_pixels_the_map_says() -> None:
-    image = blobs(64)
-    x, y = centroid(image)
-    moved_x, moved_y = centroid(warp(image, translation(torch.tensor([-5.5]), torch.tensor([3.25]))))
-    assert (moved_x - x, moved_y - y) == pytest.approx((5.5, -3.25), abs=0.01)
-
-
-def test_a_shift_moves_the_picture_by_up_to_an_eighth_of_its_size_not_by_fractions_of_a_pixel() -> None:
-    dots = blobs(64)[:, :1].pow(4).expand(64, 3, -1, -1)  # small: nothing to see at the mirrored edges
-    moved = augment(dots, 1.0, generator(), allowed=frozenset({"whole_shift"}))
-    start = centroid(dots[:1])
-    offsets = torch.tensor([centroid(image[None]) for image in moved]) - torch.tensor(start)
-    assert 6.5 < float(offsets[:, 0].abs().max()) < 8.1
-    assert 6.5 < float(offsets[:, 1].abs().max()) < 8.1
-    torch.testing.assert_close(offsets, offsets.round(), atol=0.05, rtol=0)
-
-
-def test_general_maps_sample_the_picture_where_they_say() -> None:
-    size = 64
-    inverse = (
-        rotation(torch.tensor([0.5]))
-        @ scaling(torch.tensor([1.2]), torch.tensor([0.9]))
-        @ translation(torch.tensor([2.3]), torch.tensor([-4.6]))
-    )
-    position = torch.arange(size, dtype=torch.float64) + 0.5 - size / 2
-    y, x = torch.meshgrid(position, position, indexing="ij")
-    a = inverse[0]
-
-    def picture(x: Tensor, y: Tensor) -> Tensor:
-        return torch.exp(-((x - 3).square() + 2 * (y + 4).square()) / (2 * 6.0**2))
-
-    image = picture(x, y).expand(1, 3, -1, -1)
-    from_x, from_y = a[0, 0] * x + a[0, 1] * y + a[0, 2], a[1, 0] * x + a[1, 1] * y + a[1, 2]
-    inside = torch.maximum(from_x.abs(), from_y.abs()) < size / 2 - 4
-    error = (warp(image, inverse)[0, 0] - picture(from_x, from_y))[inside]
-    assert float(error.abs().max()) < 0.01
-
-
-def test_a_constant_image_stays_constant_however_it_is_moved() -> None:
-    images = torch.full((16, 3, 32, 32), 0.7)
-    moved = augment(images, 1.0, generator(), allowed=frozenset(GEOMETRY))
-    torch.testing.assert_close(moved, images, atol=1e-5, rtol=0)
-
-
-def test_images_that_do_not_move_come_back_bit_for_bit() -> None:
-    images = torch.randn(3, 3, 16, 16)
-    maps = identity(3)
-    maps[1, 0, 2] = 1.0
-    moved = warp(images, maps)
-    assert torch.equal(moved[0], images[0])
-    assert torch.equal(moved[2], images[2])
-    assert not torch.equal(moved[1], images[1])
-
-
-def test_an_image_is_treated_the_same_alone_and_in_a_batch() -> None:
-    images, maps = torch.randn(4, 3, 16, 16, dtype=torch.float64), maps_of("pre_rotation")[:4]
-    torch.testing.assert_close(warp(images, maps)[2:3], warp(images[2:3], maps[2:3]))
-
-
-# colour
 
 
 def test_brightness_adds_the_same_normal_number_to_all_channels() -> None:
@@ -308,9 +128,6 @@ def test_brightness_comes_before_contrast() -> None:
     torch.testing.assert_close(both[:, 0, 3], alone[0][:, 0, 3] * alone[1][:, 0, 0])
 
 
-# gradients
-
-
 def test_first_and_second_derivatives_are_right() -> None:
     images = torch.randn(2, 3, 6, 6, dtype=torch.float64, requires_grad=True)
 
@@ -332,63 +149,3 @@ def test_a_gradient_penalty_through_the_augmentation_reaches_the_weights() -> No
 
 
 # controller
-CONFIG = AdaConfig(target=0.6, kimg=1.0, every=4)
-
-
-def feed(controller: AdaController, real_sign: float, iterations: int, batch: int = 10, start: int = 0) -> None:
-    """Show the controller logits whose mean sign is ``real_sign``."""
-    positive = round(batch * (1 + real_sign) / 2)
-    logits = torch.cat([torch.full((positive, 1), 3.0), torch.full((batch - positive, 1), -0.1)])
-    for iteration in range(start + 1, start + iterations + 1):
-        controller.observe(logits)
-        controller.update(iteration, batch)
-
-
-def test_p_rises_while_d_overfits_and_falls_otherwise() -> None:
-    controller = AdaController(CONFIG)
-    feed(controller, 1.0, 20)
-    risen = controller.p
-    assert risen == pytest.approx(0.2)
-    feed(controller, 0.2, 12)
-    assert controller.p == pytest.approx(0.08)
-    assert controller.r == pytest.approx(0.2)
-
-
-def test_p_needs_exactly_kimg_thousand_images_from_0_to_1_and_stays_there() -> None:
-    controller = AdaController(CONFIG)
-    feed(controller, 1.0, 96)
-    assert controller.p == pytest.approx(0.96)
-    feed(controller, 1.0, 4)
-    assert controller.p == pytest.approx(1.0)
-    feed(controller, 1.0, 40)
-    assert controller.p == 1.0
-
-
-def test_p_never_falls_below_0_and_stands_still_on_target() -> None:
-    controller = AdaController(CONFIG)
-    feed(controller, -1.0, 8)
-    assert controller.p == 0.0
-    controller = AdaController(AdaConfig(target=0.5, kimg=1.0, every=4), p=0.3)
-    for iteration in range(1, 9):
-        controller.observe(torch.tensor([1.0, 1.0, 1.0, -1.0]))
-        controller.update(iteration, 4)
-    assert controller.p == 0.3
-
-
-def test_p_changes_only_every_few_batches() -> None:
-    controller = AdaController(CONFIG)
-    feed(controller, 1.0, 3)
-    assert controller.p == 0.0
-    feed(controller, 1.0, 1, start=3)
-    assert controller.p == pytest.approx(0.04)
-
-
-def test_a_continued_controller_equals_one_never_interrupted() -> None:
-    whole, first, second = (AdaController(CONFIG) for _ in range(3))
-    feed(whole, 0.8, 10)
-    feed(first, 0.8, 6)
-    state = first.state_dict()
-    assert all(type(value) in (int, float) for value in state.values())
-    second.load_state_dict(state)
-    feed(second, 0.8, 4, start=6)
-    assert second.state_dict() == whole.state_dict()

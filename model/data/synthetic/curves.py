@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -21,12 +23,19 @@ _BASIS = 0.5 * np.stack(
 )
 
 
+@lru_cache(maxsize=8)
+def circle(count: int) -> tuple[Points, Points]:
+    """(cosine, sine) of ``count`` even steps around a circle, each ``[count]``; do not write into them."""
+    t = np.linspace(0.0, 2.0 * np.pi, count, endpoint=False)
+    return np.cos(t), np.sin(t)
+
+
 def closed_curve(control: ArrayLike) -> Points:
     """A closed Catmull-Rom curve through ``control [N, D]``, eight points per segment ``[8 N, D]``."""
     points = np.asarray(control, dtype=np.float64)
     n = len(points)
     index = (np.arange(n)[:, None] + np.arange(-1, 3)[None, :]) % n
-    return np.einsum("tk,nkd->ntd", _BASIS, points[index]).reshape(n * _STEPS, -1)
+    return np.asarray(np.einsum("tk,nkd->ntd", _BASIS, points[index]).reshape(n * _STEPS, -1))
 
 
 def open_curve(control: ArrayLike) -> Points:

@@ -12,8 +12,8 @@ from model.data.synthetic.geometry import Exaggeration, Face
 from model.data.synthetic.hair import Hair
 from model.data.synthetic.raster import disc
 
-FLAT = Exaggeration(eye_width=1.36, eye_height=1.85, nose=0.7, lips=0.8, mouth=1.7, brow=1.05)
-INK = Exaggeration(eye_width=1.26, eye_height=1.90, nose=0.6, lips=0.7, mouth=1.5, brow=0.95)
+FLAT = Exaggeration(eye_width=1.36, eye_height=1.85, nose=0.7, lips=0.8, mouth=1.7, brow=1.05, cheer=0.22)
+INK = Exaggeration(eye_width=1.26, eye_height=1.75, nose=0.6, lips=0.7, mouth=1.5, brow=0.95, cheer=0.22)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def figure(attrs: FaceAttributes, style: Exaggeration, locks: float) -> Figure:
     """Measure the cartoon of a face; ``locks`` is how deep its fringe is cut."""
     face = Face(attrs, style)
     hair = Hair(face, locks)
-    neck, body = face.torso()
+    neck, body = face.torso(sink=1.8)
     return Figure(attrs, face, hair, face.outline(), hair.front(), hair.back(), neck, body)
 
 

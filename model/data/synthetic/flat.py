@@ -64,7 +64,9 @@ def _vivid(colour: Floats, saturation: float, value: float) -> Floats:
 def paints(attrs: FaceAttributes) -> Paints:
     """Brighten and saturate the natural colours as print would."""
     base = palette(attrs)
-    skin = _vivid(skin_tone(0.24 + 0.76 * attrs.skin), 1.04, 1.0 + 0.18 * (1.0 - attrs.skin))  # outlines need light skin
+    skin = _vivid(
+        skin_tone(0.24 + 0.76 * attrs.skin), 1.04, 1.0 + 0.18 * (1.0 - attrs.skin)
+    )  # outlines need light skin
     hair = _vivid(base.hair, 1.25, 1.06) + np.float32(0.02)
     iris = _vivid(base.iris, 1.35, 1.30)
     cloth = _vivid(base.cloth, 1.25, 1.05)
@@ -90,6 +92,11 @@ def paints(attrs: FaceAttributes) -> Paints:
     )
 
 
+def _dim(colour: Colour, factor: float) -> Colour:
+    r, g, b = (int(value * factor + 0.5) for value in colour)
+    return r, g, b
+
+
 def draw_flat(pen: Pen, attrs: FaceAttributes) -> None:
     """Draw head and shoulders over whatever is on the pen's picture."""
     fig = figure(attrs, FLAT, _LOCKS)
@@ -101,7 +108,7 @@ def draw_flat(pen: Pen, attrs: FaceAttributes) -> None:
         _glasses(pen, fig)
     _hair(pen, fig, colours)
     for side in (-1, 1):  # over the fringe, as cartoons do
-        pen.fill(fig.face.brow(side), rgb(np.array(colours.hair_shade) / 255.0 * 0.50))
+        pen.fill(fig.face.brow(side), _dim(colours.hair_shade, 0.50))
 
 
 def _behind(pen: Pen, fig: Figure, colours: Paints) -> None:
@@ -203,6 +210,8 @@ def render_flat(attrs: FaceAttributes, size: int) -> Bytes:
     image[:] = colours.wall
     pen = Pen(image, 0.0, 0.0, float(side))
     slant = 0.5 + 0.25 * attrs.light
-    pen.fill(np.array([[slant - 0.2, 0.0], [slant + 0.35, 0.0], [slant - 0.05, 1.0], [slant - 0.6, 1.0]]), colours.wall_light)
+    pen.fill(
+        np.array([[slant - 0.2, 0.0], [slant + 0.35, 0.0], [slant - 0.05, 1.0], [slant - 0.6, 1.0]]), colours.wall_light
+    )
     draw_flat(pen, attrs)
     return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA), dtype=np.uint8)

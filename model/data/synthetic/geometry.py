@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from model.data.synthetic.attributes import FaceAttributes, Floats
-from model.data.synthetic.curves import Points, closed_curve, open_curve, ribbon
+from model.data.synthetic.curves import Points, circle, closed_curve, open_curve, ribbon
 
 CENTRE = np.array([0.5, 0.497])
 SCALE = 1.06  # head units per side of the framing square: hair at the top edge, chin near 0.88
@@ -42,7 +42,7 @@ LANDMARK_NAMES = (
 
 @dataclass(frozen=True)
 class Exaggeration:
-    """How a style enlarges features about their unchanged centres (1 = as in the photograph)."""
+    """How a style enlarges features about their unchanged centres (1 = as in the photograph, but for `cheer`)."""
 
     eye_width: float
     eye_height: float
@@ -50,9 +50,10 @@ class Exaggeration:
     lips: float  # thickness of the lips
     mouth: float  # how far it opens
     brow: float
+    cheer: float  # added to the smile; 0 = as in the photograph
 
 
-PHOTO = Exaggeration(eye_width=1.0, eye_height=1.0, nose=1.0, lips=1.0, mouth=1.0, brow=1.0)
+PHOTO = Exaggeration(eye_width=1.0, eye_height=1.0, nose=1.0, lips=1.0, mouth=1.0, brow=1.0, cheer=0.0)
 
 
 class Face:
@@ -69,7 +70,7 @@ class Face:
         self.eye_half_width = 0.0535 * (1.0 + 0.16 * attrs.eye_size) * style.eye_width
         self.eye_half_height = 0.0290 * (1.0 + 0.26 * attrs.eye_size) * style.eye_height
         self.nose_y = 0.108 * self.lower
-        self.smile = 0.30 + 0.70 * attrs.smile  # a neutral portrait smiles a little
+        self.smile = 0.30 + 0.70 * attrs.smile + style.cheer  # a neutral portrait smiles a little
         self.mouth_y = 0.207 * self.lower
         self.mouth_half = 0.076 * (1.0 + 0.20 * attrs.mouth_width)
         self.chin_y = 0.366 * self.lower
@@ -85,7 +86,7 @@ class Face:
         """Apply the roll alone to points that do not turn with the head, ``[N, 2]`` -> picture coordinates."""
         points = np.asarray(flat, dtype=np.float64)
         cos, sin = math.cos(self._sway), math.sin(self._sway)
-        return points @ (SCALE * np.array([[cos, sin], [-sin, cos]])) + CENTRE
+        return np.asarray(points @ (SCALE * np.array([[cos, sin], [-sin, cos]])) + CENTRE)
 
     def rim(self, points: ArrayLike) -> Points:
         """Silhouette points ``[N, 3]``: a head seen from the side is no narrower, so only their depth moves them."""
@@ -101,7 +102,7 @@ class Face:
 
     def spot(self, x: float, y: float, lift: float = 0.0) -> Points:
         """One point on the face, ``[2]`` in picture coordinates."""
-        return self.on([[x, y]], lift)[0]
+        return np.asarray(self.on([[x, y]], lift)[0])
 
     def outline(self) -> Points:
         """The closed outline of the head without hair and ears."""
@@ -131,8 +132,7 @@ class Face:
 
     def eye(self, side: int, swell: float = 1.0) -> Points:
         """The opening between the lids, almond shaped; ``swell`` scales it about its centre."""
-        t = np.linspace(0.0, 2.0 * math.pi, 28, endpoint=False)
-        c, s = np.cos(t), np.sin(t)
+        c, s = circle(28)
         x = self.eye_half_width * c * swell
         up = np.where(s > 0, 1.0, 0.78) * self.eye_half_height * swell
         y = -up * np.sign(s) * np.abs(s) ** 0.85 - 0.006 * c  # outer corner a little higher than the inner one
@@ -180,7 +180,9 @@ class Face:
         inner_bottom = middle + gap * 0.85 * bow + 0.002 * bow
         low_edge = inner_bottom + bow**0.7 * 0.026 * fat
         xs = x * m
-        top, a, b, low = (self.on(np.stack([xs, y], axis=1), 0.012) for y in (top_edge, inner_top, inner_bottom, low_edge))
+        top, a, b, low = (
+            self.on(np.stack([xs, y], axis=1), 0.012) for y in (top_edge, inner_top, inner_bottom, low_edge)
+        )
         return np.concatenate([top, a[::-1]]), np.concatenate([a, b[::-1]]), np.concatenate([b, low[::-1]])
 
     def torso(self, sink: float = 0.9) -> tuple[Points, Points]:
@@ -200,7 +202,7 @@ def _rotation(yaw: float, pitch: float) -> Points:
     cy, sy, cp, sp = math.cos(yaw), math.sin(yaw), math.cos(pitch), math.sin(pitch)
     turn = np.array([[cy, 0.0, sy], [0.0, 1.0, 0.0], [-sy, 0.0, cy]])
     nod = np.array([[1.0, 0.0, 0.0], [0.0, cp, -sp], [0.0, sp, cp]])
-    return nod @ turn
+    return np.asarray(nod @ turn)
 
 
 def landmarks(attrs: FaceAttributes) -> Floats:

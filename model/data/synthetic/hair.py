@@ -107,9 +107,9 @@ class Hair:
     def lock_edge(self, side: int) -> Points:
         """The inner edge of a side lock from the temple down, ten points (drawn styles place strands by it)."""
         inner = self._inner(side)[::-1]
-        return inner[np.linspace(2, len(inner) - 2, 10).astype(int)]
+        return np.asarray(inner[np.linspace(2, len(inner) - 2, 10).astype(int)])
 
     def outer_edge(self, side: int) -> Points:
         """The outer edge of a side lock from the temple down, ten points that pair with `lock_edge`."""
         outer = self.face.rim(self._fall(side, 0.0))
-        return outer[np.linspace(2, len(outer) - 2, 10).astype(int)]
+        return np.asarray(outer[np.linspace(2, len(outer) - 2, 10).astype(int)])

@@ -39,7 +39,8 @@ class Tones:
 
 def grey(level: float) -> Colour:
     """The mixture of ink (0) and paper (1)."""
-    r, g, b = (int(dark + (light - dark) * min(max(level, 0.0), 1.0) + 0.5) for dark, light in zip(BLACK, PAPER, strict=True))
+    part = min(max(level, 0.0), 1.0)
+    r, g, b = (int(dark + (light - dark) * part + 0.5) for dark, light in zip(BLACK, PAPER, strict=True))
     return r, g, b
 
 
@@ -49,13 +50,13 @@ def tones(attrs: FaceAttributes) -> Tones:
     hair = float(np.clip((luma(base.hair) - 0.16) / 0.62, 0.0, 1.0))
     hair = hair * hair * (3.0 - 2.0 * hair)
     return Tones(
-        skin=grey(0.77 + 0.23 * attrs.skin),
-        hair=grey(0.02 + 0.80 * hair),
+        skin=grey(0.82 + 0.18 * attrs.skin),
+        hair=grey(0.02 + 0.68 * hair),
         hair_line=grey(0.42 if hair < 0.25 else 0.10),
         hair_gloss=grey(0.90 if hair < 0.6 else 1.0),
         iris=grey(0.10 + 0.42 * attrs.iris),
         cloth=grey(0.10 + 0.80 * attrs.cloth_shade),
-        wall=0.36 + 0.46 * attrs.background_shade,
+        wall=0.32 + 0.40 * attrs.background_shade,
     )
 
 

@@ -65,7 +65,7 @@ class Pen:
         if box is None:
             return
         x0, y0, x1, y1 = box
-        mask = self._mask(inside[0], box)
+        mask: np.ndarray = self._mask(inside[0], box)
         for shape in inside[1:]:
             mask = cv2.bitwise_and(mask, self._mask(shape, box))
         if outside is not None:

@@ -67,13 +67,13 @@ def _strands(size: int, face: Face, hair: Floats, rng: np.random.Generator) -> F
     across = x / (0.30 * spread)
     across = across + (0.05 * face.attrs.hair_wave) * np.sin(y * 38.0)
     coarse, fine = rng.uniform(-1.0, 1.0, (2, _STRANDS)).astype(np.float32)
-    where = np.clip(across * 0.22 + 0.5, 0.0, 1.0) * np.float32(_STRANDS - 2)
-    tone = 0.65 * _lookup(fine, where) + 0.75 * _lookup(coarse, where * np.float32(0.35))
+    where = np.asarray(np.clip(across * 0.22 + 0.5, 0.0, 1.0) * (_STRANDS - 2), dtype=np.float32)
+    tone = np.float32(0.65) * _lookup(fine, where) + np.float32(0.75) * _lookup(coarse, where * np.float32(0.35))
     band = np.exp(-(((fall - 0.36 - 0.03 * tone) / 0.17) ** 2)) * (y < 0.36)
     side = np.exp(-(((across - 1.1 * face.attrs.light) / 0.9) ** 2))
     level = 0.74 + 0.13 * tone - 0.16 * np.clip(np.abs(across) - 0.6, 0.0, 1.0) + band * side * (0.38 + 0.12 * tone)
     gloss = (band * side * (0.09 + 0.03 * tone))[:, :, None]
-    return (level[:, :, None] * (hair + 0.02) + gloss).astype(np.float32)
+    return np.asarray((level[:, :, None] * (hair + 0.02) + gloss).astype(np.float32))
 
 
 def _lookup(table: Floats, where: Floats) -> Floats:
@@ -82,7 +82,7 @@ def _lookup(table: Floats, where: Floats) -> Floats:
     t = where - cell
     t = t * t * (3.0 - 2.0 * t)
     left = table[cell]
-    return left + (table[cell + 1] - left) * t
+    return np.asarray(left + (table[cell + 1] - left) * t)
 
 
 def _behind(canvas: Canvas, face: Face, hair: Hair, colours: Palette, strands: Floats) -> None:
@@ -125,4 +125,4 @@ def _expose(image: Floats, size: int, rng: np.random.Generator) -> np.ndarray:
         (size, size, 3), dtype=np.float32
     )
     small = np.where(small > 0.8, 0.8 + 0.2 * np.tanh((small - 0.8) / 0.2), small) + 0.006 * noise
-    return np.clip(small * 255.0 + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(small * 255.0 + 0.5, 0, 255).astype(np.uint8))

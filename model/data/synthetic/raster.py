@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from model.data.synthetic.attributes import Floats
-from model.data.synthetic.curves import Points
+from model.data.synthetic.curves import Points, circle
 
 _SHIFT = 4  # fractional bits of cv2's polygon coordinates
 
@@ -59,7 +59,7 @@ class Canvas:
         alpha = cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
         alpha *= 1.0 / 255.0
         if sigma > 0.25:
-            alpha = cv2.GaussianBlur(alpha, (0, 0), sigma)
+            alpha = np.asarray(cv2.GaussianBlur(alpha, (0, 0), sigma), dtype=np.float32)
         return Patch(slice(low[1], high[1]), slice(low[0], high[0]), alpha)
 
     def paint(self, patch: Patch, colour: Floats, opacity: float = 1.0) -> None:
@@ -88,5 +88,5 @@ class Canvas:
 
 def disc(centre: Points, radius: float, squash: float = 1.0) -> Points:
     """A circle, or an ellipse ``squash`` times as high as wide, ``[24, 2]``."""
-    t = np.linspace(0.0, 2.0 * np.pi, 24, endpoint=False)
-    return centre + radius * np.stack([np.cos(t), squash * np.sin(t)], axis=1)
+    c, s = circle(24)
+    return centre + radius * np.stack([c, squash * s], axis=1)

@@ -94,7 +94,7 @@ def lit_skin(face: Face, skin: Floats, size: int) -> Floats:
     out = tinted * skin + (sheen * (0.20 - 0.08 * face.attrs.skin))[:, :, None]
     for side in (-1, 1):
         _flush(out, face.spot(side * 0.145, 0.10), 0.07)
-    return cv2.resize(out, (size, size), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    return np.asarray(cv2.resize(out, (size, size), interpolation=cv2.INTER_CUBIC).astype(np.float32))
 
 
 def _flush(image: Floats, at: Points, wide: float) -> None:

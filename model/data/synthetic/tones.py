@@ -34,4 +34,4 @@ def hatching(pen: Pen, level: float, pitch: float) -> Bytes:
     """Diagonal lines rising to the right, uint8 ``[H, W]`` 0 or 255; ``level`` is the share that is inked."""
     x, y = _phase(pen, pitch * 2**0.5)
     wave = np.sin(x)[None, :] * np.cos(y)[:, None] + np.cos(x)[None, :] * np.sin(y)[:, None]  # sin(x + y)
-    return (wave < np.float32(-np.cos(np.pi * level))).astype(np.uint8) * np.uint8(255)
+    return np.asarray((wave < np.float32(-np.cos(np.pi * level))).astype(np.uint8) * np.uint8(255))

@@ -1,0 +1,255 @@
+"""DVC stage ``evaluate``: measure a trained generator at every swap level."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.blend import Side, sweep_features
+from model.checkpoint.native import load_generator, read_header
+from model.data.images import UInt8, to_uint8, write_png
+from model.data.lmdb import LmdbImages
+from model.data.sheets import sheet
+from model.errors import BudgetError, UsageError
+from model.files import atomic_write_json, atomic_write_text, publish_folder, verify_manifest
+from model.finetune import load_method
+from model.finetune.technique import Technique, styled_ws
+from model.metrics.features import AttributeReader, StyleFeatures
+from model.metrics.prdc import COVERAGE_K
+from model.metrics.scores import PERFECT, SourceSide, TargetSide, worst
+from model.progress import Progress
+from model.training.randomness import latents
+from pipeline.params import read_section
+from pipeline.tracking import Run
+from stages.entry import run as run_stage
+from stages.session import pick_device
+
+BATCH = 64  # images generated at once: also the extractors' own batch
+NAMED_Z = 1000  # the hash of z covers the first so many
+FAILURES = 8  # pairs on the sheet of the worst
+Cell = tuple[str, int]  # kind of swap, level in px
+SOURCE: Cell = ("source", 0)
+NO_SWAP: Cell = ("none", 0)
+
+
+@dataclass(frozen=True)
+class EvaluateParams:
+    """Section ``evaluate``."""
+
+    images: int  # generated per cell: FID, KID and precision depend on it
+    pairs: int  # of them, the first, compared with the source one by one
+    tiles: int  # of them, the first, kept as pictures
+    seed: int  # of z, of subsets and of resamples: the same for everything that is compared
+    rgb_skip: Side  # whose RGB goes on when features are injected
+    device: str  # auto, cpu or cuda
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What one cell drew."""
+
+    pairs: list[UInt8]  # with the source's w, in batches
+    own: list[UInt8]  # with the cell's own w, the same z, in batches; empty where that is the same picture
+    features: list[np.ndarray]  # of the images with its own w, in batches
+
+
+class Cells:
+    """The source, the trained generator and everything swapped from the two."""
+
+    def __init__(self, source: Path, trained: Path, swaps: Path, device: torch.device) -> None:
+        """Load and check all weights."""
+        self.details = verify_manifest(trained)
+        self.levels: list[int] = verify_manifest(swaps)["levels"]
+        self.source = load_generator(source / "networks.safetensors").to(device)
+        self.target = load_generator(trained / "generator.safetensors").to(device)
+        blends = {level: load_generator(swaps / f"weights-{level}.safetensors") for level in self.levels}
+        self.blends = {level: blend.to(device) for level, blend in blends.items()}
+        self.techniques: list[Technique] = load_method(self.details["techniques"])
+        self.sha256 = {
+            "source": read_header(source / "networks.safetensors").sha256,
+            "trained": read_header(trained / "generator.safetensors").sha256,
+        }
+        self.noise = self.source.synthesis.const_noise()
+        self.device = device
+
+    def names(self) -> list[Cell]:
+        """Return every cell: no swap, then weights, then features, by level."""
+        return [NO_SWAP, *(("weights", at) for at in self.levels), *(("features", at) for at in self.levels)]
+
+    def draw(self, z: Tensor, paired: bool, rgb_skip: Side) -> Iterator[tuple[Cell, Tensor | None, Tensor]]:
+        """Draw ``z`` by the source and by every cell.
+
+        Yields: the cell, its pictures with the source's w (None unless ``paired``), its pictures with its own w; the
+            same tensor twice where both w are equal.
+        """
+        ws = self.source.broadcast(self.source.mapping(z))
+        drawn = self.source.synthesis(ws, self.noise)
+        yield SOURCE, drawn, drawn
+        own = styled_ws(self.techniques, self.target, self.source, z)
+        same = torch.equal(ws, own)
+        drawn = self.target.synthesis(own, self.noise)
+        yield NO_SWAP, (drawn if same else self.target.synthesis(ws, self.noise)) if paired else None, drawn
+        for at, blend in self.blends.items():
+            # A blend's mapping network is the source's, so its own w are the source's.
+            drawn = blend.synthesis(blend.broadcast(blend.mapping(z)), self.noise)
+            yield ("weights", at), drawn if paired else None, drawn
+        mine = sweep_features(self.source, self.target, ws, own, self.noise, self.levels, rgb_skip)
+        shared = mine
+        if paired and not same:
+            shared = sweep_features(self.source, self.target, ws, ws, self.noise, self.levels, rgb_skip)
+        for at in self.levels:
+            yield ("features", at), shared[at] if paired else None, mine[at]
+
+
+def evaluate(params: Path, lmdb: Path, source: Path, trained: Path, swaps: Path, out: Path, run: Run) -> None:
+    """Measure --trained and its --swaps against --source (likeness) and --lmdb (style); write --out."""
+    settings = _checked(params, read_section(params, "evaluate", EvaluateParams))
+    reader, extractor = AttributeReader(), StyleFeatures()  # a missing weight file is found before anything is drawn
+    cells = Cells(source, trained, swaps, pick_device(settings.device))
+    target = _reals(lmdb, cells.source.config.resolution, extractor, settings.seed)
+    z = latents(settings.seed, "evaluate", 0, settings.images, cells.source.config.z_dim)
+    drawn = _draw_all(cells, z, settings, extractor)
+    side = SourceSide(np.concatenate(drawn[SOURCE].pairs), reader, settings.seed)
+    pairs = {name: np.concatenate(cell.pairs) for name, cell in drawn.items()}
+    metrics = {
+        "format": 1,
+        **{name: cells.details[name] for name in ("method", "dataset", "seed")},
+        "anchors": _anchors(drawn, side, target),
+        "cells": [_row(name, drawn[name], side, target) for name in cells.names()],
+        "n_gen": settings.images,
+        "n_pairs": settings.pairs,
+        "n_real": len(target.train),
+        "n_heldout": len(target.heldout),
+        "z_sha256": hashlib.sha256(z[:NAMED_Z].numpy().tobytes()).hexdigest(),
+        "tiles": {"count": min(settings.tiles, settings.pairs), "psi": 1.0},
+        "extractor": {"style": _name(extractor), "attributes": _name(reader)},
+        "weights": cells.sha256,
+        "made_with": {"device": cells.device.type, "torch": torch.__version__, "rgb_skip": settings.rgb_skip},
+    }
+    _publish(out, metrics, _tiles(pairs, settings.tiles), _failures(side, pairs[NO_SWAP]))
+    _record(run, out, metrics)
+
+
+def _checked(params: Path, settings: EvaluateParams) -> EvaluateParams:
+    least = 2 * (COVERAGE_K + 1)
+    if settings.images < least or not 2 <= settings.pairs <= settings.images:
+        raise UsageError(
+            f"{params}: evaluate: images is {settings.images} and pairs {settings.pairs}; "
+            f"expected at least {least} images and 2 to images pairs"
+        )
+    return settings
+
+
+def _reals(lmdb: Path, resolution: int, extractor: StyleFeatures, seed: int) -> TargetSide:
+    train, heldout = (LmdbImages(lmdb / split, resolution).read_all() for split in ("train", "heldout"))
+    least = 2 * (COVERAGE_K + 1)
+    if len(train) < least or len(heldout) < 2:
+        raise BudgetError(
+            f"{lmdb}: {len(train)} training and {len(heldout)} held-out images; distances between distributions need "
+            f"at least {least} and 2: collect more images, or relax the crop stage"
+        )
+    return TargetSide(train, heldout, extractor, seed)
+
+
+@torch.inference_mode()
+def _draw_all(cells: Cells, z: Tensor, settings: EvaluateParams, extractor: StyleFeatures) -> dict[Cell, Drawn]:
+    """Draw all z by the source and by every cell, in batches; keep pictures of pairs, and features of everything."""
+    drawn = {name: Drawn([], [], []) for name in (SOURCE, *cells.names())}
+    with Progress("evaluate", total=len(z), unit="faces") as progress:
+        for start in range(0, len(z), BATCH):
+            batch = z[start : start + BATCH].to(cells.device)
+            kept = max(0, min(len(batch), settings.pairs - start))
+            for name, paired, own in cells.draw(batch, kept > 0, settings.rgb_skip):
+                mine = to_uint8(own)
+                drawn[name].features.append(extractor(mine))
+                if paired is not None:
+                    drawn[name].pairs.append(mine[:kept] if paired is own else to_uint8(paired[:kept]))
+                    drawn[name].own.extend([] if paired is own else [mine[:kept]])
+            progress.update(len(batch))
+    return drawn
+
+
+def _anchors(drawn: Mapping[Cell, Drawn], side: SourceSide, target: TargetSide) -> dict[str, dict[str, float | None]]:
+    """What the cells lie between: the untuned source, pairs of different faces, and the real images themselves."""
+    anchors = {
+        "source": target.scores(np.concatenate(drawn[SOURCE].features)) | PERFECT,
+        "shuffled": side.shuffled(side.see(np.concatenate(drawn[NO_SWAP].pairs))),
+        "real_split": target.floor(),
+    }
+    return {name: _finite(values) for name, values in anchors.items()}
+
+
+def _name(instrument: AttributeReader | StyleFeatures) -> dict[str, str]:
+    return {"name": instrument.name, "sha256": instrument.weights_sha256}
+
+
+def _row(name: Cell, drawn: Drawn, side: SourceSide, target: TargetSide) -> dict[str, Any]:
+    """One cell's numbers: fit, likeness with the source's w, and (``..._own``) likeness with its own w."""
+    likeness = side.scores(side.see(np.concatenate(drawn.pairs)))
+    own = side.means(side.see(np.concatenate(drawn.own))) if drawn.own else likeness
+    values = target.scores(np.concatenate(drawn.features)) | likeness | {f"{key}_own": own[key] for key in PERFECT}
+    return {"swap": name[0], "level": name[1], **_finite(values)}
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON has no NaN: what could not be measured is null."""
+    return {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
+
+
+def _tiles(pairs: Mapping[Cell, UInt8], count: int) -> dict[str, UInt8]:
+    """The first pictures of everything, side by side, by file name: ``source``, ``none-0``, ``weights-8``, ..."""
+    names = {cell: "source" if cell == SOURCE else f"{cell[0]}-{cell[1]}" for cell in pairs}
+    return {names[cell]: np.concatenate(list(images[:count]), axis=1) for cell, images in pairs.items()}
+
+
+def _failures(side: SourceSide, images: UInt8) -> UInt8:
+    """The pairs with the largest landmark error: the source above, the drawing below."""
+    errors = side.per_pair(side.see(images))["landmark_nme"]
+    chosen = worst(errors, FAILURES)
+    rows = [list(side.seen.images[chosen]), list(images[chosen])]
+    scale = max(1, 128 // int(images.shape[1]))
+    title = "pairs with the largest landmark error (share of the distance between the eyes)"
+    return sheet(rows, ["source", "drawn"], [f"{errors[index]:.2f}" for index in chosen], title, scale=scale)
+
+
+def _publish(out: Path, metrics: Mapping[str, Any], tiles: Mapping[str, UInt8], failures: UInt8) -> None:
+    rows: list[dict[str, Any]] = metrics["cells"]
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    with publish_folder(out, {name: metrics[name] for name in ("method", "dataset", "seed")}) as folder:
+        for name, strip in tiles.items():
+            write_png(folder / "tiles" / f"{name}.png", strip)
+        write_png(folder / "failures.png", failures)
+        atomic_write_text(folder / "cells.csv", text.getvalue())
+        atomic_write_json(folder / "metrics.json", metrics)
+
+
+def _record(run: Run, out: Path, metrics: Mapping[str, Any]) -> None:
+    grid = {name: metrics[name] for name in ("method", "dataset", "seed")}
+    for row in metrics["cells"]:
+        numbers = {key: value for key, value in row.items() if key not in ("swap", "level") and value is not None}
+        name = "no swap" if row["swap"] == "none" else f"{row['swap']} {row['level']} px"
+        run.log_cell(name, grid | {"swap": row["swap"], "swap_level": row["level"]}, numbers)
+        if row["swap"] == "none":
+            run.log_metrics(numbers)
+    run.log_table("cells", [grid | row for row in metrics["cells"]])
+    run.log_table("anchors", [{"anchor": name, **values} for name, values in metrics["anchors"].items()])
+    run.log_image("failures", out / "failures.png")
+    run.log_artifact(out / "metrics.json")
+    run.log_params({name: metrics[name] for name in ("n_gen", "n_pairs", "n_real", "n_heldout", "z_sha256")})
+
+
+if __name__ == "__main__":
+    run_stage(evaluate)

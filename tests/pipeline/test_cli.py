@@ -1,0 +1,140 @@
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli import main
+from pipeline.params import read_params
+from pipeline.profiles import ProfileError, dvcfile_of, known_profiles, new_profile
+from pipeline.verify import Damage, verify_cache, verify_outputs
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def project(toy: Path) -> Path:
+    (toy / "dvc.yaml").write_text("stages: {}\n")
+    return toy
+
+
+def exit_code(*argv: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
+
+
+def test_a_new_profile_is_a_link_and_a_copy_with_its_own_names_and_all_comments(project: Path) -> None:
+    folder = new_profile(project, "my-faces")
+    assert (folder / "dvc.yaml").resolve() == (project / "dvc.yaml").resolve()
+    text = (folder / "params.yaml").read_text()
+    assert text == "profile: my-faces\nroot: ../..  # of the project\nparams_file: profiles/my-faces/params.yaml\n"
+    assert known_profiles(project) == {"demo": "dvc.yaml", "my-faces": "profiles/my-faces/dvc.yaml"}
+
+
+def test_the_real_params_make_a_profile_that_differs_in_three_values_only(tmp_path: Path) -> None:
+    for name in ("params.yaml", "dvc.yaml"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    folder = new_profile(tmp_path, "mine")
+    ours, theirs = read_params(tmp_path / "params.yaml"), read_params(folder / "params.yaml")
+    assert {key for key in ours if ours[key] != theirs[key]} == {"profile", "root", "params_file"}
+    assert theirs["root"] == "../.."
+    assert (folder / "params.yaml").read_text().count("#") == (tmp_path / "params.yaml").read_text().count("#")
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", "-x", "Mine", "tracking", "prefect", "demo", "x" * 41])
+def test_a_name_that_cannot_be_a_profile_is_refused(project: Path, name: str) -> None:
+    with pytest.raises(ProfileError):
+        new_profile(project, name)
+    assert not (project / "profiles").exists() or not list((project / "profiles").iterdir())
+
+
+def test_an_existing_profile_is_not_touched(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--root", str(project), "new-profile", "mine"])
+    params = project / "profiles" / "mine" / "params.yaml"
+    params.write_text("mine")
+    assert "dvc repro profiles/mine/dvc.yaml" in capsys.readouterr().out
+    assert exit_code("--root", str(project), "new-profile", "mine") == 2
+    assert params.read_text() == "mine"
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_an_unknown_profile_is_named_with_those_there_are(project: Path) -> None:
+    with pytest.raises(ProfileError, match="papr: no such profile; there are: demo"):
+        dvcfile_of(project, "papr")
+    assert dvcfile_of(project, None) == "dvc.yaml"
+
+
+def test_commands_outside_a_project_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["run"], ["status"], ["republish"], ["verify"], ["ui"], ["new-profile", "x"]):
+        assert exit_code("--root", str(tmp_path), *command) == 2
+        assert "no dvc.yaml here" in capsys.readouterr().err
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("--help") == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in ("run", "status", "ui", "republish", "new-profile", "verify"))
+    assert exit_code() == 2
+    assert exit_code("--version") == 0
+
+
+def test_gpu_slots_below_one_are_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("--root", str(project), "run", "--gpu-slots", "0") == 2
+    assert "--gpu-slots 0: expected 1 or more" in capsys.readouterr().err
+
+
+def publish(folder: Path, **files: bytes) -> None:
+    folder.mkdir(parents=True)
+    entries = {}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+        entries[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / "MANIFEST.json").write_text(json.dumps({"format": 1, "files": entries}))
+
+
+def test_verify_names_every_file_that_differs(project: Path) -> None:
+    work = project / "work" / "demo"
+    publish(work / "good", a=b"1")
+    publish(work / "bad", same=b"1", edited=b"22", short=b"333", gone=b"4")
+    (work / "bad" / "edited").write_bytes(b"2x")
+    (work / "bad" / "short").write_bytes(b"3")
+    (work / "bad" / "gone").unlink()
+    publish(work / "torn", a=b"1")
+    (work / "torn" / "MANIFEST.json").write_text('{"files": {"a"')
+    results = list(verify_outputs(work))
+    damaged = {item.path.relative_to(work).as_posix() for item in results if isinstance(item, Damage)}
+    assert damaged == {"bad/edited", "bad/short", "bad/gone", "torn/MANIFEST.json"}
+    assert [item for item in results if isinstance(item, Path)] == [work / "good"]
+
+
+def test_verify_finds_a_flipped_byte_in_the_cache(tmp_path: Path) -> None:
+    content = b"weights"
+    name = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    path = tmp_path / "files" / "md5" / name[:2] / name[2:]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    assert list(verify_cache(tmp_path)) == []
+    path.write_bytes(b"weightz")
+    assert [damage.path for damage in verify_cache(tmp_path)] == [path]
+
+
+@pytest.mark.slow
+def test_status_and_verify_of_a_toy_project(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "dvc.yaml").write_text(
+        "stages:\n  a: {cmd: cp params.yaml a.txt, deps: [params.yaml], outs: [a.txt]}\n"
+        "  b: {cmd: cp a.txt b.txt, deps: [a.txt], outs: [b.txt]}\n"
+    )
+    main(["--root", str(project), "status"])
+    text = capsys.readouterr().out
+    assert "a: params.yaml modified" in text or "a: params.yaml" in text
+    assert text.endswith("0 of 2 stages are up to date.\n")
+    publish(project / "work" / "demo" / "x", a=b"1")
+    main(["--root", str(project), "verify"])
+    assert "1 folders are as their manifests say" in capsys.readouterr().out
+    (project / "work" / "demo" / "x" / "a").write_bytes(b"2")
+    assert exit_code("--root", str(project), "verify") == 4
+    captured = capsys.readouterr()
+    assert captured.out.startswith("work/demo/x/a: content differs")
+    assert "dvc checkout --force" in captured.err

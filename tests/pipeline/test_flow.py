@@ -1,0 +1,161 @@
+"""The flow on toy DVC projects with shell stages, which prove order and overlap by meeting or colliding."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
+MEET = "touch {me}.here; n=0; while [ ! -e {other}.here ] && [ $n -lt 600 ]; do sleep 0.1; n=$((n+1)); done; "
+ALONE = "mkdir occupied && sleep 0.5 && rmdir occupied && "
+
+
+def stage(name: str, cmd: str, deps: list[str], **meta: object) -> str:
+    return (
+        f"  {name}:\n    cmd: {cmd}echo {name} > {name}.txt\n    deps: [{', '.join(deps)}]\n"
+        f"    outs: [{name}.txt]\n    meta: {{{', '.join(f'{k}: {v}' for k, v in meta.items())}}}\n"
+    )
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 500) -> None:
+    pause = Event()
+    for _ in range(int(seconds / 0.2)):
+        if condition():
+            return
+        pause.wait(0.2)
+    raise AssertionError("it did not happen in time")
+
+
+def test_siblings_run_side_by_side_gpu_stages_alone_and_a_failure_stops_only_what_needs_it(
+    toy: Path, prefect_server: None
+) -> None:
+    from pipeline.flows.reproduce import StagesFailed, reproduce
+
+    (toy / "dvc.yaml").write_text(
+        "stages:\n"
+        + stage("a", "", ["params.yaml"])
+        + stage("left", MEET.format(me="left", other="right"), ["a.txt"])
+        + stage("right", MEET.format(me="right", other="left"), ["a.txt"])
+        + stage("g1", ALONE, ["left.txt"], pool="gpu")
+        + stage("g2", ALONE, ["left.txt"], pool="gpu")
+        + stage("g3", ALONE, ["right.txt"], pool="gpu")
+        + stage("bad", "sh -c 'exit 7' && ", ["right.txt"])
+        + stage("after", "", ["bad.txt", "g1.txt"])
+        + stage("last", "", ["g1.txt", "g2.txt", "g3.txt"])
+    )
+    with pytest.raises(StagesFailed) as caught:
+        reproduce(str(toy), gpu_slots=1)
+    assert caught.value.exit_code == 7
+    assert str(caught.value).startswith("failed: bad; skipped, because they need them: after.")
+    made = {path.stem for path in toy.glob("*.txt")}
+    assert made == {"a", "left", "right", "g1", "g2", "g3", "last"}
+    (toy / "dvc.yaml").write_text((toy / "dvc.yaml").read_text().replace("sh -c 'exit 7' && ", ""))
+    assert reproduce(str(toy), gpu_slots=1) == ["bad", "after"]
+    assert reproduce(str(toy)) == []
+
+
+def test_network_trouble_is_tried_again_and_bad_input_is_not(
+    toy: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.flows import reproduce as module
+
+    monkeypatch.setattr(module, "_RETRY_SECONDS", [0.0, 0.0])
+    again = "echo x >> {name}.tries; [ $(wc -l < {name}.tries) -ge 3 ] || exit {code}; "
+    (toy / "dvc.yaml").write_text(
+        "stages:\n"
+        + stage("flaky", again.format(name="flaky", code=6), ["params.yaml"], network="true")
+        + stage("corrupt", again.format(name="corrupt", code=4), ["params.yaml"], network="true")
+    )
+    with pytest.raises(module.StagesFailed, match="failed: corrupt"):
+        module.reproduce(str(toy))
+    assert (toy / "flaky.txt").exists()
+    assert (toy / "corrupt.tries").read_text() == "x\n"
+
+
+def test_a_stopped_run_leaves_no_process_behind_and_the_next_one_continues(toy: Path, prefect_server: None) -> None:
+    from prefect.settings import PREFECT_API_URL
+
+    (toy / "dvc.yaml").write_text(
+        "stages:\n"
+        + stage("a", "", ["params.yaml"])
+        + stage("long", "echo $$ > pid; [ -e resume ] || sleep 1000; ", ["a.txt"])
+    )
+    command = [sys.executable, "-m", "pipeline.cli", "--root", str(toy), "run"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("PREFECT_HOME", None)
+    environment.pop("PREFECT_API_URL", None)
+    with subprocess.Popen(command, cwd=toy, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        wait_for((toy / "pid").exists)
+        wait_for((toy / "pid").read_text)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=400)  # until nobody holds its output: neither stages nor Prefect's server
+    assert process.returncode == 128 + signal.SIGTERM
+    pid = int((toy / "pid").read_text())
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), 60)
+    (toy / "resume").touch()
+    environment["PREFECT_API_URL"] = str(PREFECT_API_URL.value())  # this time a server that is there already
+    result = subprocess.run(command, cwd=toy, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "1 stages are up to date now" in result.stdout
+    assert "long | Running stage 'long'" in result.stderr
+
+
+@contextmanager
+def started(command: list[str], folder: Path, environment: dict[str, str], log: str) -> Iterator[None]:
+    with (folder / log).open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def test_the_scheduled_deployment_runs_on_a_real_server(toy: Path) -> None:
+    """Imports and ``pip check`` see neither of the two known breaks of Prefect's server; this does."""
+    (toy / "dvc.yaml").write_text("stages:\n" + stage("a", "", ["params.yaml"]) + stage("b", "", ["a.txt"]))
+    deployment = (ROOT / "prefect.yaml").read_text()
+    assert '{cron: "0 3 * * *", timezone: UTC, active: true}' in deployment
+    (toy / "prefect.yaml").write_text(
+        deployment.replace('{cron: "0 3 * * *", timezone: UTC, active: true}', "{interval: 20, active: true}")
+    )
+    (toy / "pipeline").symlink_to(ROOT / "pipeline")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment: dict[str, Any] = {
+        **os.environ, "PREFECT_HOME": str(toy / "home"), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_WORKER_QUERY_SECONDS": "2", "PYTHONPATH": str(ROOT),
+    }  # fmt: skip
+    prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
+    serve = [*prefect, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with started(serve, toy, environment, "server.log"):
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/api/health"))
+        for arguments in (["work-pool", "create", "--type", "process", "cartoon"], ["deploy", "--all"]):
+            subprocess.run([*prefect, *arguments], cwd=toy, env=environment, check=True, capture_output=True)
+        with started([*prefect, "worker", "start", "--pool", "cartoon"], toy, environment, "worker.log"):
+            wait_for((toy / "b.txt").exists)
+    shutil.rmtree(toy / "home", ignore_errors=True)

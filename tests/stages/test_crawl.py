@@ -1,0 +1,200 @@
+"""Stage crawl: the kinds of source, what is kept, what is dropped and said."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from model.data.images import write_png
+from model.data.sources import slug
+from model.errors import BudgetError, MissingInputError
+from model.files import sha256_file, verify_manifest
+from pipeline.params import ParamsError
+from tests.stages.world import Bench, tree
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def picture(path: Path, value: int) -> Path:
+    write_png(path, np.full((20, 20, 3), value, np.uint8))
+    return path
+
+
+def record(folder: Path) -> dict[str, object]:
+    return json.loads((folder / "crawl.json").read_text())  # type: ignore[no-any-return]
+
+
+def test_files_keep_their_bytes_and_get_safe_names(bench: Bench) -> None:
+    place = bench.home / "in"
+    picture(place / "b" / "Épisode 1: Ünïcode ☃ ../x.png".replace("/", "_"), 1)
+    picture(place / "a.png", 2)
+    (place / "c.jpeg").write_bytes((place / "a.png").read_bytes() + b"\0")
+    bench.folder_dataset("mine", place)
+    out = bench.crawl("mine")
+    verify_manifest(out)
+    assert [path.name for path in sorted(out.iterdir())] == [
+        "00000-a.png", "00001-c.png", "00002-episode-1-unicode-_x.png", "MANIFEST.json", "crawl.json",
+    ]  # fmt: skip
+    assert sha256_file(out / "00000-a.png") == sha256_file(place / "a.png")
+    files = record(out)["files"]
+    assert isinstance(files, dict)
+    assert files["00000-a.png"] == {"group": "a.png", "origin": "a.png", "sha256": sha256_file(place / "a.png")}
+
+
+def test_the_record_names_source_licence_and_count(bench: Bench) -> None:
+    picture(bench.home / "in" / "a.png", 2)
+    bench.folder_dataset("mine", bench.home / "in", license="CC BY 4.0, A. Nonymous")
+    found = record(bench.crawl("mine"))
+    assert (found["dataset"], found["source"], found["license"], found["count"]) == (
+        "mine", "folder", "CC BY 4.0, A. Nonymous", 1,
+    )  # fmt: skip
+
+
+def test_gathering_twice_gives_the_same_folder(bench: Bench) -> None:
+    for value in range(5):
+        picture(bench.home / "in" / f"{value}.png", value)
+    bench.folder_dataset("mine", bench.home / "in")
+    once = tree(bench.crawl("mine"))
+    assert tree(bench.crawl("mine")) == once
+
+
+def test_broken_files_are_quarantined_with_a_reason_within_the_budget(bench: Bench) -> None:
+    for value in range(19):
+        picture(bench.home / "in" / f"{value:02d}.png", value)
+    (bench.home / "in" / "half.png").write_bytes((bench.home / "in" / "03.png").read_bytes()[:60])
+    bench.folder_dataset("mine", bench.home / "in", max_bad_fraction=0.05)
+    found = record(bench.crawl("mine"))
+    assert found["count"] == 19
+    dropped = found["dropped"]
+    assert isinstance(dropped, list)
+    assert [item["origin"] for item in dropped] == ["half.png"]
+    assert "truncated" in dropped[0]["reason"]
+
+
+def test_more_broken_files_than_the_budget_stop_it_and_keep_the_old_folder(bench: Bench) -> None:
+    for value in range(10):
+        picture(bench.home / "in" / f"{value}.png", value)
+    bench.folder_dataset("mine", bench.home / "in", max_bad_fraction=0.05)
+    before = tree(bench.crawl("mine"))
+    for name in ("x.jpg", "y.gif"):
+        (bench.home / "in" / name).write_bytes(b"<html>")
+    with pytest.raises(BudgetError, match=r"2 of 12 .*datasets\.mine\.max_bad_fraction.*x\.jpg"):
+        bench.crawl("mine")
+    assert tree(bench.home / "raw" / "mine") == before
+
+
+def test_one_broken_file_never_stops_a_small_folder_unless_nothing_is_tolerated(bench: Bench) -> None:
+    picture(bench.home / "in" / "a.png", 1)
+    picture(bench.home / "in" / "b.png", 2)
+    (bench.home / "in" / "c.png").write_bytes(b"")
+    bench.folder_dataset("mine", bench.home / "in", max_bad_fraction=0.02)
+    assert record(bench.crawl("mine"))["count"] == 2
+    bench.folder_dataset("mine", bench.home / "in", max_bad_fraction=0.0)
+    with pytest.raises(BudgetError):
+        bench.crawl("mine")
+
+
+def test_exact_duplicates_are_dropped_and_the_first_is_named(bench: Bench) -> None:
+    picture(bench.home / "in" / "a.png", 1)
+    picture(bench.home / "in" / "z" / "copy.png", 1)
+    bench.folder_dataset("mine", bench.home / "in")
+    found = record(bench.crawl("mine"))
+    assert found["dropped"] == [{"origin": "z/copy.png", "reason": "same bytes as a.png"}]
+
+
+def test_several_folders_are_gathered_and_told_apart(bench: Bench) -> None:
+    picture(bench.home / "one" / "a.png", 1)
+    picture(bench.home / "two" / "a.png", 2)
+    bench.folder_dataset("mine", [str(bench.home / "one"), str(bench.home / "two")])
+    files = record(bench.crawl("mine"))["files"]
+    assert isinstance(files, dict)
+    assert [entry["origin"] for entry in files.values()] == ["one/a.png", "two/a.png"]
+
+
+def test_paths_are_relative_to_the_project(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(bench.home / "in" / "a.png", 1)
+    monkeypatch.chdir(bench.home)
+    bench.folder_dataset("mine", Path("in"))
+    assert record(bench.crawl("mine"))["count"] == 1
+
+
+def test_hidden_and_other_files_are_left_aside(bench: Bench) -> None:
+    picture(bench.home / "in" / "a.png", 1)
+    picture(bench.home / "in" / ".thumbnails" / "b.png", 2)
+    picture(bench.home / "in" / ".c.png", 3)
+    (bench.home / "in" / "readme.txt").write_text("hello")
+    bench.folder_dataset("mine", bench.home / "in")
+    found = record(bench.crawl("mine"))
+    assert (found["count"], found["ignored"]) == (1, 1)
+
+
+def test_every_kind_of_picture_keeps_its_bytes_under_its_true_suffix(bench: Bench) -> None:
+    place = bench.home / "in"
+    place.mkdir()
+    for number, (suffix, true) in enumerate([(".gif", "GIF"), (".png", "JPEG"), (".jpg", "WEBP")]):
+        Image.new("RGB", (20, 20), (number, 0, 0)).save(place / f"{number}{suffix}", format=true)
+    bench.folder_dataset("mine", place)
+    out = bench.crawl("mine")
+    assert [p.name for p in sorted(out.glob("0*"))] == ["00000-0.gif", "00001-1.jpg", "00002-2.webp"]
+
+
+def test_a_missing_or_empty_folder_names_the_params_key(bench: Bench) -> None:
+    bench.folder_dataset("mine", bench.home / "nowhere")
+    with pytest.raises(MissingInputError, match=r"datasets\.mine\.where: .*nowhere: no such folder"):
+        bench.crawl("mine")
+    (bench.home / "nowhere").mkdir()
+    (bench.home / "nowhere" / "notes.txt").write_text("x")
+    with pytest.raises(MissingInputError, match=r"datasets\.mine\.where: .*no images .* among 1 files"):
+        bench.crawl("mine")
+    assert not (bench.home / "raw" / "mine").exists()
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"sauce": "folder"}, "unknown key 'sauce'"), ({"source": "web"}, "synthetic, folder"),
+    ({"where": 3}, "where"), ({"max_bad_fraction": 1.5}, "max_bad_fraction"), ({"license": None}, "license"),
+])  # fmt: skip
+def test_a_wrong_entry_is_named_by_its_key(bench: Bench, changes: dict[str, object], message: str) -> None:
+    bench.folder_dataset("mine", bench.home)
+    bench.values["datasets"]["mine"] |= changes
+    with pytest.raises(ParamsError, match=f"datasets.mine.*{message}"):
+        bench.crawl("mine")
+
+
+def test_an_unreadable_file_is_a_dropped_file(bench: Bench) -> None:
+    for value in range(5):
+        picture(bench.home / "in" / f"{value}.png", value)
+    os.truncate(bench.home / "in" / "4.png", 8)
+    bench.folder_dataset("mine", bench.home / "in", max_bad_fraction=0.5)
+    assert record(bench.crawl("mine"))["count"] == 4
+
+
+def test_synthetic_pages_are_drawn_the_same_every_time_with_their_faces_on_record(bench: Bench) -> None:
+    entry = {"source": "synthetic", "style": "flat", "pages": 2, "seed": 5, "face": "photo", "license": "CC0-1.0"}
+    bench.values["datasets"]["flat"] = entry
+    out = bench.crawl("flat")
+    first = tree(out)
+    assert [name for name in first if name.endswith(".png")] == ["00000-flat.png", "00001-flat.png"]
+    files = record(out)["files"]
+    assert isinstance(files, dict)
+    assert all(len(box) == 4 for entry in files.values() for box in entry["faces"])
+    assert len({entry["group"] for entry in files.values()}) == 2
+    assert tree(bench.crawl("flat")) == first
+
+
+@given(st.text(max_size=300))
+def test_no_title_makes_a_dangerous_name(title: str) -> None:
+    name = slug(title)
+    assert 1 <= len(name) <= 60
+    assert name.isascii()
+    assert all(letter.isalnum() or letter in "-_" for letter in name)
+    assert name == name.lower()

@@ -1,0 +1,38 @@
+"""What the benchmarks compare is comparable."""
+
+from __future__ import annotations
+
+import torch
+
+from benchmarks.sweep import full_passes
+from benchmarks.textbook import TextbookDiscriminator, TextbookGenerator, assert_same_function
+from model.blend import sweep_features
+from model.networks.discriminator import Discriminator, DiscriminatorConfig
+from model.networks.generator import Generator, GeneratorConfig
+
+G_CONFIG = GeneratorConfig(16, 16, 16, 2, 256, 16)
+D_CONFIG = DiscriminatorConfig(16, 256, 16)
+
+
+def parameters(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_our_networks_and_the_textbooks_compute_the_same_pictures_and_logits() -> None:
+    torch.manual_seed(0)
+    generator, discriminator = Generator(G_CONFIG), Discriminator(D_CONFIG)
+    assert max(assert_same_function(generator, discriminator, batch=4)) < 1e-4
+    assert parameters(TextbookGenerator(generator)) == parameters(generator)
+    assert parameters(TextbookDiscriminator(discriminator)) == parameters(discriminator)
+
+
+def test_a_sweep_with_shared_prefixes_draws_what_full_passes_draw_bit_for_bit() -> None:
+    torch.manual_seed(0)
+    source, target = Generator(G_CONFIG), Generator(G_CONFIG)
+    with torch.no_grad():
+        z = torch.randn(2, 16)
+        ws = source.broadcast(source.mapping(z)), target.broadcast(target.mapping(z))
+        noise = source.synthesis.const_noise()
+        full = full_passes(source, target, ws, noise, (4, 8))
+        shared = sweep_features(source, target, *ws, noise, (4, 8), "source")
+    assert all(torch.equal(full[at], shared[at]) for at in (4, 8))

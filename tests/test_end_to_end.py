@@ -1,0 +1,102 @@
+"""The whole pipeline through `dvc repro`, small: every stage, from comic pages to the report."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from model.checkpoint.native import save_networks
+from model.files import verify_manifest
+from model.networks.discriminator import Discriminator, DiscriminatorConfig
+from pipeline.params import read_params
+from tests.tiny import tiny_generator
+
+ROOT = Path(__file__).resolve().parents[1]
+METHODS = {
+    "freeze_g": {"freeze_d": {"train_up_to": 16}, "freeze_g": {"train_from": 16}, "freeze_mapping": {}},
+    "structure_loss": {"freeze_d": {"train_up_to": 16}, "structure_loss": {"up_to": 16, "weight": 1.0}},
+}
+
+pytestmark = pytest.mark.slow
+
+
+def repro(home: Path, *arguments: str) -> str:
+    env = {**os.environ, "PYTHONPATH": str(home), "OMP_NUM_THREADS": "2"}
+    done = subprocess.run(
+        ["dvc", "repro", *arguments], cwd=home, env=env, capture_output=True, text=True, check=False, timeout=1200
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
+    return done.stdout
+
+
+def ran(output: str) -> set[str]:
+    """Return the stages that DVC says it executed."""
+    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the project whose params.yaml is tiny, reproduced once."""
+    home = tmp_path_factory.mktemp("clone") / "project"
+    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    for name in names:
+        if name.startswith(("model/", "stages/", "pipeline/", ".dvc", "dvc.yaml")):
+            (home / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, home / name)
+    subprocess.run(["git", "init", "-q"], cwd=home, check=True)
+    judge = Discriminator(DiscriminatorConfig(32, 256, 16))
+    save_networks(home / "source.safetensors", generator=tiny_generator(), discriminator=judge, provenance={})
+    params = read_params(ROOT / "params.yaml")
+    params["datasets"]["flat"]["pages"] = 10
+    params["methods"] = METHODS
+    params["crop"]["resolution"] = params["lmdb"]["resolution"] = 32
+    params["lmdb"]["min_heldout"] = 4
+    params["pretrained"] |= {"weights": "source.safetensors", "resolution": 32}
+    params["train"] |= {"kimg": 0.064, "batch": 8, "tick_kimg": 0.032, "sample_kimg": 0.032, "state_kimg": 0.032}
+    params["swap"] |= {"levels": [8, 16], "faces": 4}
+    params["evaluate"] |= {"images": 128, "pairs": 64, "tiles": 8}
+    with (home / "params.yaml").open("w") as file:
+        YAML().dump(params, file)
+    assert "compare" in ran(repro(home))
+    return home
+
+
+def test_every_stage_leaves_a_verified_folder_and_the_report_shows_every_method(home: Path) -> None:
+    for folder in [*home.glob("work/demo/*/*/"), home / "work" / "demo" / "source"]:
+        if folder.is_dir() and folder.parent.name != "plan":
+            verify_manifest(folder)
+    page = (home / "reports" / "demo" / "index.html").read_text()
+    assert all(method in page for method in METHODS)
+    metrics = json.loads((home / "reports" / "demo" / "metrics.json").read_text())
+    assert set(METHODS) <= set(metrics["flat"])
+
+
+def test_a_second_repro_executes_nothing(home: Path) -> None:
+    assert ran(repro(home)) == set()
+
+
+def test_a_comment_in_a_technique_retrains_nothing_and_a_real_change_only_its_methods(home: Path) -> None:
+    technique = home / "model" / "finetune" / "freeze_g.py"
+    text = technique.read_text()
+    technique.write_text(text + "\n# a comment\n")
+    assert not any(stage.startswith(("train", "swap", "evaluate", "compare")) for stage in ran(repro(home)))
+    technique.write_text(text + "\nUNUSED = 1\n")
+    executed = ran(repro(home))
+    assert {stage for stage in executed if stage.startswith("train")} == {"train@freeze_g-flat-s0"}
+
+
+def test_a_changed_number_reruns_only_what_depends_on_it(home: Path) -> None:
+    file = home / "params.yaml"
+    before = file.read_text()
+    params = read_params(file)
+    params["compare"]["hero_faces"] = 4
+    with file.open("w") as stream:
+        YAML().dump(params, stream)
+    assert ran(repro(home)) == {"compare"}
+    file.write_text(before)
