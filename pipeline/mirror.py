@@ -67,10 +67,6 @@ class MlflowMirror:
             for entry in group:
                 self._one(run_id, folder, entry)
 
-    def experiments(self) -> dict[str, str]:
-        """Name -> id of every experiment that is shown."""
-        return {found.name: str(found.experiment_id) for found in self._client.search_experiments()}
-
     def _one(self, run_id: str, folder: Path, entry: Entry) -> None:
         match entry["kind"]:
             case "image":

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,9 +12,9 @@ from model.checkpoint.native import save_networks
 from model.files import verify_manifest
 from model.networks.discriminator import Discriminator, DiscriminatorConfig
 from pipeline.params import read_params
+from tests.project import ROOT, copy_project, ran, repro
 from tests.tiny import tiny_generator
 
-ROOT = Path(__file__).resolve().parents[1]
 METHODS = {
     "freeze_g": {"freeze_d": {"train_up_to": 16}, "freeze_g": {"train_from": 16}, "freeze_mapping": {}},
     "structure_loss": {"freeze_d": {"train_up_to": 16}, "structure_loss": {"up_to": 16, "weight": 1.0}},
@@ -26,30 +23,11 @@ METHODS = {
 pytestmark = pytest.mark.slow
 
 
-def repro(home: Path, *arguments: str) -> str:
-    env = {**os.environ, "PYTHONPATH": str(home), "OMP_NUM_THREADS": "2"}
-    done = subprocess.run(
-        ["dvc", "repro", *arguments], cwd=home, env=env, capture_output=True, text=True, check=False, timeout=1200
-    )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
-    return done.stdout
-
-
-def ran(output: str) -> set[str]:
-    """Return the stages that DVC says it executed."""
-    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")}
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the project whose params.yaml is tiny, reproduced once."""
     home = tmp_path_factory.mktemp("clone") / "project"
-    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-    for name in names:
-        if name.startswith(("model/", "stages/", "pipeline/", ".dvc", "dvc.yaml")):
-            (home / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, home / name)
-    subprocess.run(["git", "init", "-q"], cwd=home, check=True)
+    copy_project(home)
     judge = Discriminator(DiscriminatorConfig(32, 256, 16))
     save_networks(home / "source.safetensors", generator=tiny_generator(), discriminator=judge, provenance={})
     params = read_params(ROOT / "params.yaml")

@@ -6,7 +6,6 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 from stages.report.cells import LIKENESS, SIMILARITY, Cell, Comparison, Point, Swap, mean_points
 
@@ -184,33 +183,29 @@ def _method(comparison: Comparison, key: tuple[str, str], baseline: str, max_fid
     fid, limit = comparison.fid, fid_limit(comparison, key[0], max_fid_ratio)
     source = comparison.anchor(key[0], "source").get(fid, math.inf)
     points = comparison.of(*key)
-    entry: dict[str, object] = {"seeds": max(p.seeds for p in points)}
+    entry: dict[str, object] = {}
     for point in points:
         if point.swap.kind == "none":
-            entry |= {"fid_no_swap": point.mean[fid], **_some(point, "no_swap")}
+            entry["fid_no_swap"] = point.mean[fid]
             if 0 < source < math.inf:
                 entry["fid_ratio_to_source"] = point.mean[fid] / source
-    chosen = recommended(points, fid, source, limit)
-    entry["recommended"] = {**_where(chosen.swap), "fid": chosen.mean[fid], **_some(chosen)}
+            if SIMILARITY in point.mean:
+                entry["similarity_no_swap"] = point.mean[SIMILARITY]
+    entry["recommended"] = _where(recommended(points, fid, source, limit), fid)
     best = None if key[1] == baseline else best_gain(gains(comparison, *key, baseline), fid, limit)
     if best is not None:
         entry["claim"] = {
-            **_where(best.point.swap), "fid": best.point.mean[fid],
-            "similarity": best.point.mean[SIMILARITY], "baseline_similarity_at_that_fid": best.baseline[SIMILARITY],
+            **_where(best.point, fid), "baseline_similarity_at_that_fid": best.baseline[SIMILARITY],
             **{f"gain_{measure}": best.gain[measure] for measure in MEASURES},
-            "gain_mean_of_seeds": fmean(best.per_seed.values()) if best.per_seed else 0.0,
             "seeds_won": best.seeds_won, "seeds": len(best.per_seed),
         }  # fmt: skip
     return {name: _rounded(value) for name, value in entry.items()}
 
 
-def _where(swap: Swap) -> dict[str, object]:
-    return {"swap": swap.kind, "level": swap.level}
-
-
-def _some(point: Point, suffix: str = "") -> dict[str, float]:
-    ending = f"_{suffix}" if suffix else ""
-    return {f"{measure}{ending}": point.mean[measure] for measure in MEASURES if measure in point.mean}
+def _where(point: Point, fid: str) -> dict[str, object]:
+    """Return a swap level and what it measures; without a similarity there is none."""
+    measured = {name: point.mean[key] for name, key in (("fid", fid), (SIMILARITY, SIMILARITY)) if key in point.mean}
+    return {"swap": point.swap.kind, "level": point.swap.level, **measured}
 
 
 def _rounded(value: object) -> object:

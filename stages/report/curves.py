@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BINS = 150  # ticks are averaged down to this many points, so that a long training stays readable
+BINS = 60  # ticks are averaged down to this many points, so that a long training stays readable
 PANELS = {
     "d_loss": "loss of the discriminator",
     "g_loss": "loss of the generator",

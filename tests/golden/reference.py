@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from model.checkpoint.rosinality import discriminator_from_state, generator_from_state
 from model.networks.discriminator import Discriminator
-from model.networks.generator import Generator
+from model.networks.generator import BlockOutput, Generator
 from tests.golden.recipe import recipe_tensor, state_dict_from_shapes
 
 FOLDER = Path(__file__).parent
@@ -31,6 +32,29 @@ class Reference:
 
     def given(self, name: str, *shape: int) -> Tensor:
         return torch.from_numpy(recipe_tensor(name, shape, self.meta["salt"] + "/in")).to(self.dtype)
+
+    @cached_property
+    def ws(self) -> Tensor:
+        with torch.enable_grad():
+            return self.generator.broadcast(self.generator.mapping(self.given("z1", self.meta["batch"], 512)))
+
+    @cached_property
+    def outputs(self) -> list[BlockOutput]:
+        """One pass with its graph, shared by every test: at 64 px in float64 a pass takes seconds."""
+        return list(self.generator.synthesis.walk(self.ws, self.generator.synthesis.const_noise()))
+
+    @cached_property
+    def fake_logits(self) -> Tensor:
+        return self.discriminator(self.outputs[-1].rgb.tanh())
+
+    @cached_property
+    def real(self) -> Tensor:
+        size = self.meta["size"]
+        return self.given("real", self.meta["batch"], 3, size, size).tanh().requires_grad_()
+
+    @cached_property
+    def real_logits(self) -> Tensor:
+        return self.discriminator(self.real)
 
     def norms(self, name: str) -> dict[str, float]:
         return dict(json.loads(str(self.arrays[name])))

@@ -49,7 +49,7 @@ def assert_norms(reference: Reference, name: str, loss: Tensor, network: nn.Modu
     expected, theirs = reference.norms(name), {entry.ours: entry.theirs for entry in entries}
     parameters = dict(network.named_parameters())
     assert {theirs[ours] for ours in parameters} >= set(expected)
-    gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+    gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True, retain_graph=True)
     loudest = max((value for key, value in expected.items() if key.endswith("noise.weight")), default=0.0)
     for ours, gradient in zip(parameters, gradients, strict=True):
         key = theirs[ours]
@@ -66,15 +66,22 @@ def moments(images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def test_styles_features_accumulated_rgb_images_and_logits_equal_the_reference(reference: Reference) -> None:
+def test_styles_mixed_and_truncated_images_equal_the_reference(reference: Reference) -> None:
     tolerance = FORWARD[reference.dtype]
-    generator, batch, size = reference.generator, reference.meta["batch"], reference.meta["size"]
-    z1, z2 = reference.given("z1", batch, 512), reference.given("z2", batch, 512)
+    generator, ws = reference.generator, reference.ws.detach()
     noise = generator.synthesis.const_noise()
-    w = generator.mapping(z1)
-    assert_close(reference, "w1", w, tolerance)
-    ws = generator.broadcast(w)
-    for out in generator.synthesis.walk(ws, noise):
+    assert_close(reference, "w1", ws[:, 0], tolerance)
+    truncated = truncate(ws, reference.given("mean_w", 1, 512)[0], 0.7)
+    assert_close(reference, "image_psi07_stats", moments(generator.synthesis(truncated, noise)), tolerance)
+    others = generator.broadcast(generator.mapping(reference.given("z2", len(ws), 512)))
+    mixture = generator.synthesis(torch.cat([ws[:, :3], others[:, 3:]], 1), noise)
+    assert_close(reference, "image_mix3_stats", moments(mixture), tolerance)
+    assert_close(reference, "image_mix3_corner", mixture[:, :, :8, :8], tolerance)
+
+
+def test_features_accumulated_rgb_images_and_logits_equal_the_reference(reference: Reference) -> None:
+    tolerance = FORWARD[reference.dtype]
+    for out in reference.outputs:
         for name, maps in ((f"feat{out.resolution}", out.features), (f"rgb{out.resolution}", out.rgb)):
             mean, std = moments(maps)
             assert_close(reference, f"{name}_mean", mean, tolerance)
@@ -82,35 +89,24 @@ def test_styles_features_accumulated_rgb_images_and_logits_equal_the_reference(r
             assert_close(reference, f"{name}_corner", maps[:, :3, :4, :4], tolerance)
         if out.resolution <= 16:
             assert_close(reference, f"rgb{out.resolution}", out.rgb, tolerance)
-    images = generator.synthesis(ws, noise)
-    assert torch.equal(images, out.rgb)
-    assert_close(reference, "image", images[: len(reference.arrays["image"])], tolerance)
-    truncated = truncate(ws, reference.given("mean_w", 1, 512)[0], 0.7)
-    assert_close(reference, "image_psi07_stats", moments(generator.synthesis(truncated, noise)), tolerance)
-    mixed = torch.cat([ws[:, :3], generator.broadcast(generator.mapping(z2))[:, 3:]], 1)
-    mixture = generator.synthesis(mixed, noise)
-    assert_close(reference, "image_mix3_stats", moments(mixture), tolerance)
-    assert_close(reference, "image_mix3_corner", mixture[:, :, :8, :8], tolerance)
-    real = reference.given("real", batch, 3, size, size).tanh()
-    assert_close(reference, "d_logits_real", reference.discriminator(real), tolerance)
-    assert_close(reference, "d_logits_fake", reference.discriminator(images.tanh()), tolerance)
+    assert_close(reference, "image", reference.outputs[-1].rgb[: len(reference.arrays["image"])], tolerance)
+    assert_close(reference, "d_logits_real", reference.real_logits, tolerance)
+    assert_close(reference, "d_logits_fake", reference.fake_logits, tolerance)
 
 
 def test_r1_and_its_gradient_by_every_parameter_equal_the_reference(reference: Reference) -> None:
-    network, size = reference.discriminator, reference.meta["size"]
-    real = reference.given("real", reference.meta["batch"], 3, size, size).tanh().requires_grad_()
-    (gradient,) = torch.autograd.grad(network(real).sum(), real, create_graph=True)
+    network = reference.discriminator
+    (gradient,) = torch.autograd.grad(reference.real_logits.sum(), reference.real, create_graph=True)
     r1 = gradient.square().sum((1, 2, 3)).mean()
     assert_close(reference, "r1", r1, SECOND["r1"][reference.dtype])
     assert_norms(reference, "r1_gradnorms", r1, network, discriminator_entries(network.config))
 
 
 def test_path_lengths_and_their_gradient_by_every_parameter_equal_the_reference(reference: Reference) -> None:
-    network, batch, size = reference.generator, reference.meta["batch"], reference.meta["size"]
-    ws = network.broadcast(network.mapping(reference.given("z1", batch, 512)))
-    images = network.synthesis(ws, network.synthesis.const_noise())
-    directions = reference.given("pl_noise", batch, 3, size, size) / size
-    (gradient,) = torch.autograd.grad((images * directions).sum(), ws, create_graph=True)
+    network, size = reference.generator, reference.meta["size"]
+    directions = reference.given("pl_noise", len(reference.ws), 3, size, size) / size
+    along = (reference.outputs[-1].rgb * directions).sum()
+    (gradient,) = torch.autograd.grad(along, reference.ws, create_graph=True)
     lengths = gradient.square().sum(2).mean(1).sqrt()
     assert_close(reference, "path_lengths", lengths, SECOND["path_lengths"][reference.dtype])
     assert_norms(reference, "pl_gradnorms", lengths.square().mean(), network, generator_entries(network.config))
@@ -118,8 +114,6 @@ def test_path_lengths_and_their_gradient_by_every_parameter_equal_the_reference(
 
 def test_generator_loss_and_its_gradient_by_every_parameter_equal_the_reference(reference: Reference) -> None:
     network = reference.generator
-    ws = network.broadcast(network.mapping(reference.given("z1", reference.meta["batch"], 512)))
-    images = network.synthesis(ws, network.synthesis.const_noise())
-    loss = F.softplus(-reference.discriminator(images.tanh())).mean()
+    loss = F.softplus(-reference.fake_logits).mean()
     assert_close(reference, "g_loss", loss, FORWARD[reference.dtype])
     assert_norms(reference, "g_gradnorms", loss, network, generator_entries(network.config))

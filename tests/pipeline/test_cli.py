@@ -1,5 +1,7 @@
 import hashlib
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from pipeline.cli import main
 from pipeline.params import read_params
 from pipeline.profiles import ProfileError, dvcfile_of, known_profiles, new_profile
+from pipeline.ui import experiments
 from pipeline.verify import Damage, verify_cache, verify_outputs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -138,3 +141,18 @@ def test_status_and_verify_of_a_toy_project(project: Path, capsys: pytest.Captur
     captured = capsys.readouterr()
     assert captured.out.startswith("work/demo/x/a: content differs")
     assert "dvc checkout --force" in captured.err
+
+
+def test_the_ui_links_to_the_profiles_it_finds_without_loading_mlflow(tmp_path: Path) -> None:
+    store = tmp_path / "mlflow.db"
+    assert experiments(f"sqlite:///{store}") == []
+    with closing(sqlite3.connect(store)) as made:
+        made.execute("create table experiments (experiment_id integer, name text, lifecycle_stage text)")
+        made.executemany(
+            "insert into experiments values (?, ?, ?)",
+            [(0, "Default", "active"), (1, "demo", "active"), (2, "gone", "deleted")],
+        )
+        made.commit()
+    assert experiments(f"sqlite:///{store}") == [(1, "demo")]
+    store.write_text("no database")
+    assert experiments(f"sqlite:///{store}") == []
