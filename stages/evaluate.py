@@ -99,16 +99,19 @@ class Cells:
         same = torch.equal(ws, own)
         drawn = self.target.synthesis(own, self.noise)
         yield NO_SWAP, (drawn if same else self.target.synthesis(ws, self.noise)) if paired else None, drawn
+        swapped = {}
         for at, blend in self.blends.items():
             # A blend's mapping network is the source's, so its own w are the source's.
-            drawn = blend.synthesis(blend.broadcast(blend.mapping(z)), self.noise)
-            yield ("weights", at), drawn if paired else None, drawn
-        mine = sweep_features(self.source, self.target, ws, own, self.noise, self.levels, rgb_skip)
-        shared = mine
-        if paired and not same:
-            shared = sweep_features(self.source, self.target, ws, ws, self.noise, self.levels, rgb_skip)
+            swapped[at] = blend.synthesis(blend.broadcast(blend.mapping(z)), self.noise)
+            yield ("weights", at), swapped[at] if paired else None, swapped[at]
+        # Handing over the source's RGB too draws, from equal w, what the swapped weights drew.
+        shared = swapped if rgb_skip == "source" else self._inject(ws, ws, rgb_skip) if paired or same else {}
+        mine = shared if same else self._inject(ws, own, rgb_skip)
         for at in self.levels:
             yield ("features", at), shared[at] if paired else None, mine[at]
+
+    def _inject(self, ws: Tensor, own: Tensor, rgb_skip: Side) -> dict[int, Tensor]:
+        return sweep_features(self.source, self.target, ws, own, self.noise, self.levels, rgb_skip)
 
 
 def evaluate(params: Path, lmdb: Path, source: Path, trained: Path, swaps: Path, out: Path, run: Run) -> None:

@@ -41,7 +41,7 @@ def fingerprints(techniques: list[str]) -> dict[str, str]:
     files = [FINETUNE / f"{name}.py" for name in ["__init__", "technique", *techniques]]
     for folder in ("networks", "ops", "training"):
         files += (ROOT / "model" / folder).rglob("*.py")
-    files += [ROOT / "stages" / "train.py", ROOT / "model" / "data" / "dataset.py"]
+    files += [ROOT / "stages" / "train.py", ROOT / "stages" / "session.py", ROOT / "model" / "data" / "dataset.py"]
     if "ada" not in techniques:
         files = [path for path in files if not path.stem.startswith("augment")]
     return {path.relative_to(ROOT).as_posix(): fingerprint(path) for path in sorted(set(files))}

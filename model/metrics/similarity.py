@@ -68,7 +68,7 @@ def lowres_mse(source: Images, target: Images, size: int) -> PerPair:
     Raises: ValueError if ``size`` does not divide the image size.
     """
     a, b = (_shrink(side, size) for side in _same_images(source, target))
-    error: PerPair = ((a - b) ** 2).mean(axis=(1, 2, 3))
+    error: PerPair = (a - b).square().mean(dim=(1, 2, 3)).numpy()
     return error
 
 
@@ -140,13 +140,12 @@ def lift(pair: float, shuffled: float, perfect: float) -> float:
     return (pair - shuffled) / (perfect - shuffled)
 
 
-def _shrink(images: Images, size: int) -> Floats:
-    n, height, width, channels = images.shape
+def _shrink(images: Images, size: int) -> Tensor:
+    height, width = images.shape[1:3]
     if height != width or height % size:
         raise ValueError(f"images of {height} x {width} px cannot be averaged to {size} px squares")
-    cells = images.reshape(n, size, height // size, size, width // size, channels)
-    shrunk: Floats = cells.mean(axis=(2, 4), dtype=np.float64) / 255.0
-    return shrunk
+    planes = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().double() / 255.0
+    return functional.avg_pool2d(planes, height // size)
 
 
 def _radius(sigma: float) -> int:

@@ -1,7 +1,9 @@
 """The [1, 3, 3, 1] low-pass filter of StyleGAN2, always as a depthwise convolution.
 
 A port that lays the channels out as ``N * C`` one-channel planes is an order of magnitude slower on a CPU; a depthwise
-convolution in channels_last order is the fastest plain formulation, and it is differentiable any number of times.
+convolution in channels_last order is the fastest plain formulation. The filter brings its own derivatives (its
+transpose, and itself again, any number of times): PyTorch's second derivative of a depthwise convolution goes
+through the channels one by one for a gradient of the taps that nobody asked for, which costs R1 and path length dearly.
 
 Source: Karras et al. 2020 (StyleGAN2), section 2.2 and appendix B; the taps are those of Karras et al. 2019.
 """
@@ -9,6 +11,7 @@ Source: Karras et al. 2020 (StyleGAN2), section 2.2 and appendix B; the taps are
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -35,8 +38,8 @@ def low_pass(x: Tensor, pad: int, *, down: int = 1, gain: float = 1.0) -> Tensor
 
     Returns: ``[N, C, (H + 2 pad - 4) // down + 1, ...]``.
     """
-    kernel = _kernel(x.shape[1], gain, x.dtype, x.device)
-    return F.conv2d(x, kernel, stride=down, padding=pad, groups=x.shape[1])
+    filtered: Tensor = _Filter.apply(x, pad, down, gain)
+    return filtered
 
 
 def upsample(x: Tensor) -> Tensor:
@@ -47,5 +50,32 @@ def upsample(x: Tensor) -> Tensor:
 
     Returns: ``[N, C, 2 H, 2 W]``.
     """
-    kernel = _kernel(x.shape[1], 4.0, x.dtype, x.device)
-    return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=x.shape[1])
+    doubled: Tensor = _Transposed.apply(x, 1, 2, 4.0, (2 * x.shape[2], 2 * x.shape[3]))
+    return doubled
+
+
+class _Filter(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, pad: int, down: int, gain: float) -> Tensor:
+        ctx.settings = (pad, down, gain, tuple(x.shape[2:]))
+        kernel = _kernel(x.shape[1], gain, x.dtype, x.device)
+        return F.conv2d(x, kernel, stride=down, padding=pad, groups=x.shape[1])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return _Transposed.apply(gradient, *ctx.settings), None, None, None
+
+
+class _Transposed(torch.autograd.Function):
+    """The transpose of :class:`_Filter`, to images of ``size`` (H, W)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, pad: int, down: int, gain: float, size: tuple[int, int]) -> Tensor:
+        ctx.settings = (pad, down, gain)
+        kernel = _kernel(x.shape[1], gain, x.dtype, x.device)
+        rest = [whole - (part - 1) * down - len(TAPS) + 2 * pad for whole, part in zip(size, x.shape[2:], strict=True)]
+        return F.conv_transpose2d(x, kernel, None, down, pad, rest, x.shape[1])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return _Filter.apply(gradient, *ctx.settings), None, None, None, None

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -97,7 +98,7 @@ class ProcessGroups:
             if self._closed:
                 raise InterruptedError("stopping: no further stage is started")
             process = subprocess.Popen(
-                command, cwd=cwd, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
+                command, cwd=cwd, env=_own_tools() | environment, stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
             )  # fmt: skip
             self._groups.add(process.pid)
@@ -124,6 +125,11 @@ class ProcessGroups:
     def reopen(self) -> None:
         """Allow starting again (a new flow run in the same process)."""
         self._closed = False
+
+
+def _own_tools() -> dict[str, str]:
+    """The environment with this Python first, so that ``python`` in dvc.yaml is it, activated or not."""
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
 
 
 GROUPS = ProcessGroups()

@@ -1,4 +1,5 @@
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -37,6 +38,13 @@ def test_the_lanes_environment_reaches_the_process(tmp_path: Path) -> None:
     lines: list[str] = []
     execute(shell("echo $CUDA_VISIBLE_DEVICES"), tmp_path, {"CUDA_VISIBLE_DEVICES": "3"}, lines.append)
     assert lines == ["3"]
+
+
+def test_python_in_a_stage_is_the_one_that_runs_the_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    lines: list[str] = []
+    execute(shell("command -v python"), tmp_path, {}, lines.append)
+    assert lines == [str(Path(sys.executable).parent / "python")]
 
 
 def test_the_stages_own_exit_code_is_told_from_dvcs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
