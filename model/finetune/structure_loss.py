@@ -12,8 +12,7 @@ from model.finetune.technique import GeneratorPass, Networks, Technique, check_r
 
 @dataclass(frozen=True)
 class StructureLoss(Technique):
-    """Add ``weight`` x the sum, over the blocks up to ``up_to`` px, of the mean squared difference of *accumulated
-    RGB*.
+    """Add ``weight`` times the summed MSE of the *accumulated RGB* of the blocks up to ``up_to`` px.
 
     Source and target share z, mixing crossover and noise, each through its own mapping network, so the loss is
     exactly 0 while the target equals the source. The source runs only up to ``up_to`` px and without gradient; the

@@ -98,7 +98,7 @@ class ProcessGroups:
             if self._closed:
                 raise InterruptedError("stopping: no further stage is started")
             process = subprocess.Popen(
-                command, cwd=cwd, env=_own_tools() | environment, stdin=subprocess.DEVNULL,
+                command, cwd=cwd, env={**_own_tools(), **environment}, stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
             )  # fmt: skip
             self._groups.add(process.pid)
