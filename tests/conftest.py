@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+
+from pipeline import params
+
+torch.set_num_threads(1)  # bit-equality needs one thread, and two threads of a busy machine wait for each other
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +24,12 @@ def _quiet_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
         "CARTOON_TRACKING": "journal",  # no helper process that mirrors records to MLflow
     }.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_process_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget which params sections other tests have read: a stage runs in a process of its own."""
+    monkeypatch.setattr(params, "_used", {})
 
 
 @pytest.fixture(scope="session")

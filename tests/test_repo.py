@@ -65,14 +65,14 @@ def test_package_files_are_empty_so_that_a_leaf_never_loads_the_forest() -> None
     ("pattern", "allowed"),
     [
         (r"^\s*except\s*:", set()),
-        (r"strict\s*=\s*False", set()),
+        (r"load_state_dict\(.*strict\s*=\s*False", set()),
         (r"weights_only\s*=\s*False", set()),
         (r"\btorch\.load\(", {"model/checkpoint/rosinality.py"}),
         (r"\bpickle\.load", set()),
         (r"yaml\.(load|unsafe_load|full_load)\(", set()),
         (r"\bextractall\(", set()),
         (r"shell\s*=\s*True", set()),
-        (r"\btorch\.save\(", {"model/checkpoint/rosinality.py"}),
+        (r"(?<!safetensors\.)\btorch\.save\(", {"model/checkpoint/rosinality.py"}),
         (r"\b(TODO|FIXME|XXX)\b", set()),
     ],
 )
@@ -96,7 +96,7 @@ def test_every_stage_file_is_a_stage_of_dvc_and_every_stage_has_its_file() -> No
 
 def test_the_lock_pins_hashes_and_names_no_index() -> None:
     text = (ROOT / "requirements.lock").read_text()
-    assert "http" not in re.sub(r"^\s*#.*", "", text, flags=re.M)
+    assert "://" not in text
     assert "--index-url" not in text
     assert "--find-links" not in text
     pins = re.findall(r"^[a-z0-9][a-z0-9._-]*(?:\[[a-z,]+\])?==", text, flags=re.M)

@@ -16,6 +16,7 @@ from model.finetune.technique import GeneratorPass, Networks, Technique
 from model.networks.generator import BlockOutput
 from model.training.augment import AdaController, augment
 from model.training.losses import discriminator_loss, generator_loss, path_lengths, r1_penalty
+from model.training.parts import Means, adam, descend
 from model.training.randomness import stream
 
 
@@ -76,22 +77,6 @@ class Images(Protocol):
         ...
 
 
-class _Means:
-    """Sums of detached scalars, read once per tick so that a step never waits for the device."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, float | Tensor] = {}
-        self.counts: dict[str, int] = {}
-
-    def add(self, name: str, value: Tensor) -> None:
-        self.sums[name] = self.sums.get(name, 0.0) + value.detach().double()
-        self.counts[name] = self.counts.get(name, 0) + 1
-
-    def take(self, name: str) -> float:
-        total, count = self.sums.pop(name, 0.0), self.counts.pop(name, 0)
-        return float(total) / count if count else 0.0
-
-
 class Trainer:
     """Train ``nets`` on ``images``.
 
@@ -123,12 +108,12 @@ class Trainer:
         self.ada = None if ada is None else AdaController(ada)
         self.g_params = [p for p in generator.parameters() if p.requires_grad]
         self.d_params = [p for p in nets.discriminator.parameters() if p.requires_grad]
-        self.g_optimizer = _adam(self.g_params, config.lr_g, config.path_every if config.path_weight else 0)
-        self.d_optimizer = _adam(self.d_params, config.lr_d, config.r1_every if config.r1_gamma else 0)
+        self.g_optimizer = adam(self.g_params, config.lr_g, config.path_every if config.path_weight else 0)
+        self.d_optimizer = adam(self.d_params, config.lr_d, config.r1_every if config.r1_gamma else 0)
         self.iteration = 0
         self.stop = False  # set it to end the iteration after the current batch
         self.mean_path = torch.zeros((), device=self.device)
-        self.means = _Means()
+        self.means = Means()
         self._permutation: tuple[int, list[int]] = (-1, [])
         tapped = {r for t in self.techniques for r in t.taps(generator.config.resolutions)}
         self._tapped = sorted(tapped)
@@ -230,7 +215,7 @@ class Trainer:
             fakes = self.render(self.make_pass("d", len(reals)))
         fake_logits, real_logits = self.logits(fakes, "d/fake"), self.logits(reals, "d/real")
         loss = discriminator_loss(real_logits, fake_logits)
-        _descend(self.d_optimizer, loss)
+        descend(self.d_optimizer, loss)
         self.means.add("d_loss", loss)
         self.means.add("real_sign", real_logits.sign().mean())
         if self.ada is not None:
@@ -239,7 +224,7 @@ class Trainer:
     def _d_r1(self, reals: Tensor) -> None:
         images = reals.detach().requires_grad_(True)
         penalty = r1_penalty(self.logits(images, "r1"), images)
-        _descend(self.d_optimizer, penalty * (self.config.r1_gamma / 2 * self.config.r1_every))
+        descend(self.d_optimizer, penalty * (self.config.r1_gamma / 2 * self.config.r1_every))
         self.means.add("r1", penalty)
 
     def _g_main(self) -> None:
@@ -252,7 +237,7 @@ class Trainer:
             if extra is not None:
                 self.means.add("technique_loss", extra)
                 loss = loss + extra
-        _descend(self.g_optimizer, loss)
+        descend(self.g_optimizer, loss)
 
     def _g_path(self) -> None:
         config = self.config
@@ -268,7 +253,7 @@ class Trainer:
         with torch.no_grad():
             self.mean_path.lerp_(lengths.mean(), config.path_decay)
         penalty = (lengths - self.mean_path).square().mean()
-        _descend(self.g_optimizer, penalty * (config.path_weight * config.path_every))
+        descend(self.g_optimizer, penalty * (config.path_weight * config.path_every))
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -307,15 +292,3 @@ def _mixed(mapping: Callable[[Tensor], Tensor], z: Tensor, crossover: int, num_w
         return first.expand(-1, num_ws, -1)
     second = mapping(z[1])[:, None]
     return torch.cat([first.expand(-1, crossover, -1), second.expand(-1, num_ws - crossover, -1)], 1)
-
-
-def _adam(parameters: list[torch.nn.Parameter], rate: float, every: int) -> torch.optim.Adam:
-    """Adam with beta1 = 0 and the lazy-regularisation correction (Karras et al. 2020, appendix B)."""
-    c = every / (every + 1) if every else 1.0
-    return torch.optim.Adam(parameters, lr=rate * c, betas=(0.0, 0.99**c), eps=1e-8, fused=True)
-
-
-def _descend(optimizer: torch.optim.Adam, loss: Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()

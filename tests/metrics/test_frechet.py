@@ -62,8 +62,9 @@ def test_both_routes_agree_with_sqrtm_on_any_shape(n: int, m: int, d: int, seed:
     a, b = _centred(x), _centred(y)
     scale = float((a * a).sum() + (b * b).sum())
     reference = float(np.real(np.trace(sqrtm((a.T @ a) @ (b.T @ b)))))
-    assert _trace_root_small(a, b) == pytest.approx(reference, abs=3e-5 * scale + 1e-12)
     assert _trace_root_full(a, b) == pytest.approx(_trace_root_small(a, b), abs=1e-6 * scale + 1e-12)
+    if np.isfinite(reference):  # sqrtm has no answer for some singular products; the two routes always have
+        assert _trace_root_small(a, b) == pytest.approx(reference, abs=3e-5 * scale + 1e-12)
 
 
 @pytest.mark.parametrize("n", [5, 200])

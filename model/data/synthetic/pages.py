@@ -80,7 +80,7 @@ def _paint_panel(
     paint_clutter(pen, theme, rng)
     boxes = _stage(panel, rng, len(cast))
     placed = []
-    for attrs, (x, y, side) in zip(cast, boxes, strict=False):
+    for attrs, (x, y, side) in zip(cast, boxes, strict=False):  # a cramped panel has room for fewer
         ratio = float(_SUPERSAMPLE)
         _DRAW[style](Pen(image, (x - x0) * ratio, (y - y0) * ratio, side * ratio), attrs)
         placed.append(PlacedFace(attrs, (x, y, side, side)))
