@@ -60,8 +60,13 @@ def read_section(params: Path, section: str, cls: type[T]) -> T:
 
 
 def sections_read() -> dict[str, Any]:
-    """Every section this process has read so far, as plain values: tracking records them with the run."""
+    """Every section this process has read since ``forget_sections``, as plain values: a run records them."""
     return dict(_used)
+
+
+def forget_sections() -> None:
+    """Start recording anew, because a run begins here."""
+    _used.clear()
 
 
 def read_params(path: Path) -> dict[str, Any]:

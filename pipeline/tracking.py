@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from pipeline.journal import Journal, last_entry, tracking_folder
 from pipeline.journal import mask as mask
-from pipeline.params import read_params, sections_read
+from pipeline.params import forget_sections, read_params, sections_read
 from pipeline.provenance import deps_digest, flatten, git_state, grid_tags
 from pipeline.telemetry import silence as silence  # stages reach it through this module
 
@@ -62,6 +62,7 @@ class Run:
         folder = home / profile / stage.replace("/", "_") / f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(4)}"
         tags = {"dvc.stage": stage, "stage": stage.partition("@")[0], "profile": profile}
         tags |= git_state(Path.cwd()) | grid_tags(stage, params, flags)
+        forget_sections()
         run = cls(folder, {key: mask(value) for key, value in tags.items()})
         run._flags = {"stage": stage, **flags}
         run._health = home / HEALTH

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,7 +25,9 @@ def copy_project(home: Path) -> None:
 
 
 def repro(home: Path, *arguments: str) -> str:
-    env = {**os.environ, "PYTHONPATH": str(home), "OMP_NUM_THREADS": "2"}
+    tools = Path(sys.executable).parent  # of this environment, activated or not
+    path = f"{tools}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, "PYTHONPATH": str(home), "OMP_NUM_THREADS": "2"}
     done = subprocess.run(
         ["dvc", "repro", *arguments], cwd=home, env=env, capture_output=True, text=True, check=False, timeout=1200
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+TOOLS = Path(sys.executable).parent  # of this environment, activated or not
 PACKAGES = ("model", "pipeline", "stages")
 FILE_LINES, FUNCTION_LINES, PARAMETERS = 300, 40, 7
 GIVEN = {"self", "cls", "params", "run"}  # by Python, and to every stage by its entry
@@ -34,7 +35,7 @@ def code_lines(function: ast.FunctionDef) -> int:
 
 
 def test_the_packages_import_each_other_only_as_the_design_allows() -> None:
-    done = subprocess.run(["lint-imports"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([TOOLS / "lint-imports"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 
 
@@ -109,10 +110,10 @@ def test_readme_commands_exist() -> None:
     for target in set(re.findall(r"\bmake ([a-z-]+)", readme)):
         assert re.search(rf"^{target}:", makefile, flags=re.M), f"make {target}"
     for command in set(re.findall(r"\bcartoon-pipeline ([a-z-]+)", readme)):
-        done = subprocess.run(["cartoon-pipeline", command, "--help"], capture_output=True, check=False)
+        done = subprocess.run([TOOLS / "cartoon-pipeline", command, "--help"], capture_output=True, check=False)
         assert done.returncode == 0, command
     for command in set(re.findall(r"\bcartoon ([a-z-]+) ", readme)):
-        done = subprocess.run(["cartoon", command, "--help"], capture_output=True, check=False)
+        done = subprocess.run([TOOLS / "cartoon", command, "--help"], capture_output=True, check=False)
         assert done.returncode == 0, command
 
 

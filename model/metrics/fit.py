@@ -151,7 +151,17 @@ def write_asset(path: Path, net: AttributeNet | StyleNet, data: ProbeSet, proven
     }
     header = {"architecture": json.dumps(architecture), "provenance": json.dumps(provenance, sort_keys=True)}
     tensors = {name: tensor.detach().contiguous() for name, tensor in net.state_dict().items()}
-    return atomic_write(path, lambda file: file.write(save(tensors, header)))
+    return atomic_write(path, lambda file: file.write(_sorted_header(save(tensors, header))))
+
+
+def _sorted_header(data: bytes) -> bytes:
+    """Rewrite a safetensors file so that equal content is equal bytes: the library orders metadata at random."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the format aligns what follows
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
 def _save_state(path: Path, net: nn.Module, optimiser: torch.optim.Adam, recipe: str, step: int) -> None:

@@ -34,6 +34,7 @@ for file in files or []:
     (out / file).parent.mkdir(parents=True, exist_ok=True)
     (out / file).write_text(f"{name} {flags}")
 if name == "train":
+    (out / "generator.safetensors").write_text(Path(flags["--params"]).read_text())
     (out / "stats.csv").write_text("kimg,d_loss\\n0.5,1.2\\n1,1.1\\n")
 if name == "compare":
     (out / "pareto.csv").write_text("dataset,method,swap,level,similarity,fid\\nflat,a,none,0,0.5,30\\n")
