@@ -25,12 +25,13 @@ def params(steps: int) -> FitParams:
     return FitParams(kimg=steps * 16 / 1000, batch=16, learning_rate=2e-3, jitter=LIVELY)
 
 
+@pytest.mark.slow
 def test_both_networks_learn(tmp_path: Path) -> None:
-    data, easy = probe_set(64), replace(params(100), jitter=STILL)
+    data, easy = probe_set(64), replace(params(60), jitter=STILL)
     for make in (attribute_net, style_net):
         torch.manual_seed(0)
         losses = [report.loss for report in fit(make(data), data, easy, 1, tmp_path / make.__name__)]
-        assert losses[-1] < 0.8 * losses[0]
+        assert losses[-1] < 0.9 * losses[0]
 
 
 def test_an_interrupted_training_ends_bit_identical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

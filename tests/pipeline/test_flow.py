@@ -9,7 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -126,6 +126,14 @@ def started(command: list[str], folder: Path, environment: dict[str, str], log: 
             process.wait()
 
 
+def end_flow_runs(home: Path) -> None:
+    """A worker's flow runs are sessions of their own and outlive it; they are known by the folder only they have."""
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if f"PREFECT_HOME={home}".encode() in environ.read_bytes():
+                os.kill(int(environ.parent.name), signal.SIGKILL)
+
+
 def answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
@@ -158,4 +166,5 @@ def test_the_scheduled_deployment_runs_on_a_real_server(toy: Path) -> None:
             subprocess.run([*prefect, *arguments], cwd=toy, env=environment, check=True, capture_output=True)
         with started([*prefect, "worker", "start", "--pool", "cartoon"], toy, environment, "worker.log"):
             wait_for((toy / "b.txt").exists)
+    end_flow_runs(toy / "home")
     shutil.rmtree(toy / "home", ignore_errors=True)
