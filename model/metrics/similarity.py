@@ -144,7 +144,7 @@ def _shrink(images: Images, size: int) -> Tensor:
     height, width = images.shape[1:3]
     if height != width or height % size:
         raise ValueError(f"images of {height} x {width} px cannot be averaged to {size} px squares")
-    planes = torch.from_numpy(images).permute(0, 3, 1, 2).float()  # bytes, their sums and means are exact in float32
+    planes = torch.from_numpy(images).permute(0, 3, 1, 2).float()  # sums of bytes are exact in float32
     return functional.avg_pool2d(planes, height // size).double() / 255.0
 
 
