@@ -36,7 +36,7 @@ lint: $(VENV)/.installed  ## Check style, types and architecture
 ui: $(VENV)/.installed  ## Open the MLflow comparison on 127.0.0.1
 	cartoon-pipeline ui
 
-showcase: $(VENV)/.installed  ## Run the results table of the README again (hours on 2 cores)
+showcase: $(VENV)/.installed  ## Run two styles, three seeds, longer trainings (hours on 2 cores)
 	cartoon-pipeline run --profile showcase
 
 assets: $(VENV)/.installed  ## Train the networks that ship with the project again (hours on 2 cores)
