@@ -1,8 +1,9 @@
-"""Profiles: folders that run the same dvc.yaml with numbers of their own."""
+"""Profiles: folders that run a copy of dvc.yaml with numbers of their own."""
 
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,14 +22,31 @@ class ProfileError(Exception):
 def dvcfile_of(root: Path, profile: str | None) -> str:
     """Path of a profile's dvc.yaml from the root; None or the root's own profile name means the root's.
 
-    Raises: ProfileError naming the profiles there are.
+    Raises: ProfileError naming the profiles there are, or for a profile whose copy of dvc.yaml is out of date.
     """
     known = known_profiles(root)
     if profile is None:
         return "dvc.yaml"
     if profile not in known:
         raise ProfileError(f"{profile}: no such profile; there are: {', '.join(known)}")
+    if known[profile] in outdated_copies(root):
+        raise ProfileError(
+            f"{known[profile]} is a copy of another version of dvc.yaml, so it would not run the stages of today; "
+            f"bring it up to date with `cp dvc.yaml {known[profile]}` "
+            "(or delete its first line, if it is meant to be a pipeline of its own)"
+        )
     return known[profile]
+
+
+def outdated_copies(root: Path) -> list[str]:
+    """The profiles' dvc.yaml that begin like the root's, so are copies of it, but differ from it.
+
+    A link would not get out of date, but DVC reads files of older commits through git, which does not follow links:
+    `dvc params diff`, `metrics diff` and `exp show` would all fail.
+    """
+    own = (root / "dvc.yaml").read_bytes()
+    texts = {path: (root / path).read_bytes() for path in known_profiles(root).values()}
+    return [path for path, text in texts.items() if text != own and text.splitlines()[:1] == own.splitlines()[:1]]
 
 
 def known_profiles(root: Path) -> dict[str, str]:
@@ -42,7 +60,7 @@ def known_profiles(root: Path) -> dict[str, str]:
 
 
 def new_profile(root: Path, name: str) -> Path:
-    """Make ``profiles/NAME`` with a link to dvc.yaml and a copy of params.yaml that names the profile.
+    """Make ``profiles/NAME`` with copies of dvc.yaml and of params.yaml, which names the profile.
 
     Returns: the new folder.
     Raises: ProfileError for a bad name, an existing profile, or a params.yaml without the three lines to set.
@@ -61,7 +79,7 @@ def new_profile(root: Path, name: str) -> Path:
         text = _set_line(text, key, value)
     folder.mkdir(parents=True)
     (folder / "params.yaml").write_text(text, encoding="utf-8")
-    (folder / "dvc.yaml").symlink_to(Path("../../dvc.yaml"))
+    shutil.copyfile(root / "dvc.yaml", folder / "dvc.yaml")
     return folder
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.cli import main
 from pipeline.params import read_params
-from pipeline.profiles import ProfileError, dvcfile_of, known_profiles, new_profile
+from pipeline.profiles import ProfileError, dvcfile_of, known_profiles, new_profile, outdated_copies
 from pipeline.ui import experiments
 from pipeline.verify import Damage, verify_cache, verify_outputs
 
@@ -28,9 +28,10 @@ def exit_code(*argv: str) -> int:
     return caught.value.code
 
 
-def test_a_new_profile_is_a_link_and_a_copy_with_its_own_names_and_all_comments(project: Path) -> None:
+def test_a_new_profile_is_two_copies_with_its_own_names_and_all_comments(project: Path) -> None:
     folder = new_profile(project, "my-faces")
-    assert (folder / "dvc.yaml").resolve() == (project / "dvc.yaml").resolve()
+    assert (folder / "dvc.yaml").read_bytes() == (project / "dvc.yaml").read_bytes()
+    assert not (folder / "dvc.yaml").is_symlink()
     text = (folder / "params.yaml").read_text()
     assert text == "profile: my-faces\nroot: ../..  # of the project\nparams_file: profiles/my-faces/params.yaml\n"
     assert known_profiles(project) == {"demo": "dvc.yaml", "my-faces": "profiles/my-faces/dvc.yaml"}
@@ -67,6 +68,23 @@ def test_an_unknown_profile_is_named_with_those_there_are(project: Path) -> None
     with pytest.raises(ProfileError, match="papr: no such profile; there are: demo"):
         dvcfile_of(project, "papr")
     assert dvcfile_of(project, None) == "dvc.yaml"
+
+
+def test_the_profiles_of_this_repository_run_the_pipeline_of_today() -> None:
+    assert outdated_copies(ROOT) == []
+    for name in ("showcase", "paper"):
+        assert (ROOT / "profiles" / name / "dvc.yaml").read_bytes() == (ROOT / "dvc.yaml").read_bytes()
+
+
+def test_a_copy_of_an_older_pipeline_is_refused_with_the_remedy_and_an_own_one_is_not(project: Path) -> None:
+    (project / "dvc.yaml").write_text("# the pipeline\nstages: {}\n")
+    folder = new_profile(project, "mine")
+    assert dvcfile_of(project, "mine") == "profiles/mine/dvc.yaml"
+    (project / "dvc.yaml").write_text("# the pipeline\nstages: {a: {cmd: echo}}\n")
+    with pytest.raises(ProfileError, match=r"`cp dvc\.yaml profiles/mine/dvc\.yaml`"):
+        dvcfile_of(project, "mine")
+    (folder / "dvc.yaml").write_text("# my own\nstages: {}\n")
+    assert dvcfile_of(project, "mine") == "profiles/mine/dvc.yaml"
 
 
 def test_commands_outside_a_project_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

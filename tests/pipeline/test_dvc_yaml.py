@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -164,6 +165,18 @@ def test_an_experiment_with_another_number_runs_only_what_reads_it(project: Proj
     assert {line.split()[0] for line in project.executed()} == {"train", "swap", "evaluate", "compare"}
     project.git("checkout", "-q", ".")
     project.dvc("checkout", "-q")
+
+
+def test_differences_from_a_commit_with_profiles_are_found_without_a_word_of_failure(project: Project) -> None:
+    new_profile(project.root, "other")
+    project.commit()
+    params = project.root / "params.yaml"
+    before = params.read_text()
+    params.write_text(before.replace("\n  batch: ", "\n  batch: 7", 1))
+    changed = json.loads(project.dvc("params", "diff", "--json"))
+    assert {path: list(values) for path, values in changed.items()} == {"params.yaml": ["train.batch"]}
+    params.write_text(before)
+    shutil.rmtree(project.root / "profiles" / "other")
 
 
 def test_a_profile_runs_beside_the_demo_and_touches_none_of_it(project: Project) -> None:
