@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 _ID_TAG = "journal.id"
 _BATCH = 900  # MLflow takes 1000 metrics a call
 _SMALL_BATCH = 90  # and 100 params or tags
-_THUMBNAIL = 256  # px, what the UI shows before one clicks
+_THUMBNAIL = 1024  # px, what the UI shows before one clicks: a sheet of faces must be readable in it
+_TRAINING_VIEW = {"mlflow.experimentKind": "custom_model_development"}  # else the UI opens its views for chat bots
 _NAMESPACE = uuid.UUID("6b1f8a3e-3d5c-4d0f-9b0e-5a2f6c7d8e90")  # any fixed one: names of files follow from content
 
 
@@ -89,7 +90,8 @@ class MlflowMirror:
         if profile not in self._experiments:
             found = self._client.get_experiment_by_name(profile)
             if found is None:
-                self._experiments[profile] = self._client.create_experiment(profile, self._artifacts(profile))
+                made = self._client.create_experiment(profile, self._artifacts(profile), tags=_TRAINING_VIEW)
+                self._experiments[profile] = made
             else:
                 if found.lifecycle_stage == "deleted":
                     self._client.restore_experiment(found.experiment_id)

@@ -43,6 +43,7 @@ class Run:
         """Start a journal in a new folder; ``Run.open`` is what a stage process uses."""
         self._journal = Journal(folder)
         self._flags: Mapping[str, Any] = {}
+        self._params: dict[str, str] = {}
         self._warned = False
         self._health = folder / "none"
         self._started = time.time()
@@ -115,8 +116,15 @@ class Run:
         self._journal.append("cell", name=name, tags={k: mask(str(v)) for k, v in tags.items()}, values=values)
 
     def log_params(self, values: Mapping[str, Any]) -> None:
-        """Record settings, flattened with dots. Sections read from params.yaml are recorded without being asked."""
-        self._journal.append("params", values={key: mask(value) for key, value in flatten(values).items()})
+        """Record settings, flattened with dots.
+
+        Sections read from params.yaml are recorded without being asked (``train.kimg``), except for settings that the
+        stage recorded itself (``kimg``) with the same value.
+        """
+        flat = {key: mask(value) for key, value in flatten(values).items()}
+        new = {key: value for key, value in flat.items() if self._params.get(key.rpartition(".")[2]) != value}
+        self._params |= new
+        self._journal.append("params", values=new)
 
     def set_tags(self, values: Mapping[str, object]) -> None:
         """Record or replace tags."""

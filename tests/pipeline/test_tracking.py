@@ -90,6 +90,15 @@ def test_every_call_is_on_disk_at_once_and_pictures_are_kept_by_copy(project: Pa
     run.close()
 
 
+def test_a_setting_is_recorded_once_under_the_name_the_stage_gave_it(project: Path) -> None:
+    run = open_run(project)
+    run.log_params({"kimg": 4, "batch": 8})
+    run.log_params({"train": {"kimg": 4, "batch": 16, "lr_g": 0.002}})
+    values = [entry["values"] for entry in lines(run) if entry["kind"] == "params"]
+    assert values == [{"kimg": "4", "batch": "8"}, {"train.batch": "16", "train.lr_g": "0.002"}]
+    run.close()
+
+
 def test_a_run_is_tagged_with_its_place_in_the_grid_even_if_names_hold_dashes(project: Path) -> None:
     params = {"methods": {"a-b": {}, "a": {}}, "datasets": {"flat": {}, "b-ink": {}}, "seeds": {"s0": 0}}
     assert grid_tags("train@a-b-flat-s0", params, {}) == {"method": "a-b", "dataset": "flat", "seed": "s0"}
@@ -268,6 +277,7 @@ def test_mlflow_holds_every_number_picture_and_cell_exactly_once(
     assert json.loads(stage.data.tags["mlflow.loggedArtifacts"]) == [{"path": "cells.json", "type": "table"}]
     assert stage.info.status == "FINISHED"
     assert stage.data.params == {"train.kimg": "4"}
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"  # the UI's views for training
     assert stage.data.tags["method"] == "a"
     assert len(stage.data.tags["dvc.deps_digest"]) == 64
     assert cell.data.tags["mlflow.parentRunId"] == stage.info.run_id
