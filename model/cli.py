@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from model.errors import ResourceError, UsageError, UserError
 from model.progress import Progress
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from model.latents.sampling import NoiseKind
-    from model.networks.discriminator import Discriminator, DiscriminatorConfig
+    from model.networks.discriminator import DiscriminatorConfig
     from model.networks.generator import Generator, GeneratorConfig
 
 BATCH = 8  # images at a time; pictures do not depend on it
 COLUMNS = 8  # on a contact sheet
 TILE = 128  # px, smaller pictures are enlarged on it by whole numbers
-NATIVE, FOREIGN = ".safetensors", ".pt"
+NATIVE, ROSINALITY, NVIDIA = ".safetensors", ".pt", ".pkl"
+WEIGHTS = f"{NATIVE}, {ROSINALITY} (rosinality) or {NVIDIA} (NVIDIA)"
 SEEDS = "0-15"
 PSI = 0.7  # of seeds; latents from a file are taken as they are
 
@@ -50,15 +51,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def convert(args: argparse.Namespace) -> None:
-    """Convert weights between rosinality ``.pt`` and the native format, by suffix."""
+    """Convert weights between ours, ``.pt`` of rosinality and ``.pkl`` of NVIDIA (reading only), by name."""
+    from model.checkpoint.foreign import read_networks
+
     source, target = args.source, args.target
-    if {source.suffix, target.suffix} != {NATIVE, FOREIGN}:
-        raise UsageError(
-            f"{source} to {target}: expected one name ending in {FOREIGN} (rosinality) and one in {NATIVE} (native)"
-        )
+    if source.suffix not in (NATIVE, ROSINALITY, NVIDIA) or target.suffix not in (NATIVE, ROSINALITY):
+        raise UsageError(f"{source} to {target}: expected {WEIGHTS}, to {NATIVE} or {ROSINALITY}")
+    if source.suffix == target.suffix:
+        raise UsageError(f"{source} to {target}: expected another format; to have the same one, copy the file")
     if target.exists() and not args.force:
         raise UsageError(f"{target}: exists; name another file, or add --force to replace it")
-    generator, discriminator, provenance = _networks(source, args.which)
+    generator, discriminator, provenance = read_networks(source, args.which)
     if target.suffix == NATIVE:
         from model.checkpoint.native import save_networks
 
@@ -73,6 +76,7 @@ def convert(args: argparse.Namespace) -> None:
 
 def generate(args: argparse.Namespace) -> None:
     """Draw pictures from seeds or latents: raw numbers, single files or a contact sheet."""
+    from model.checkpoint.foreign import read_networks
     from model.files import atomic_write
 
     if args.raw is None and args.out is None:
@@ -83,7 +87,7 @@ def generate(args: argparse.Namespace) -> None:
         raise UsageError(f"--space {args.space}: needs --latents FILE.npy; seeds give z")
     if args.seeds is not None and args.latents is not None:
         raise UsageError("--seeds and --latents: found both, expected one of them")
-    generator = _networks(args.weights, "g_ema")[0].to(_device(args.device))
+    generator = read_networks(args.weights)[0].to(_device(args.device))
     ws, numbers = _source_of_ws(args, generator)
     kind = "seed" if args.latents is None else "latent"
     pictures = _pictures(args.out, kind, numbers, _drawn(generator, ws, args.noise, numbers))
@@ -99,11 +103,12 @@ def generate(args: argparse.Namespace) -> None:
 
 def info(args: argparse.Namespace) -> None:
     """Say what a weight file holds: architecture, parameter counts, provenance, sha256."""
+    from model.checkpoint.foreign import read_networks
     from model.checkpoint.native import read_header
 
     path = args.weights
-    if path.suffix == FOREIGN:
-        generator, discriminator, provenance = _networks(path, "g_ema")
+    if path.suffix != NATIVE:
+        generator, discriminator, provenance = read_networks(path)
         digest = provenance["sha256"]
         configs: tuple[Any, ...] = (generator.config, None if discriminator is None else discriminator.config)
     else:
@@ -115,18 +120,6 @@ def info(args: argparse.Namespace) -> None:
     }
     facts["provenance"] = provenance
     sys.stdout.write(json.dumps(facts, indent=2) + "\n" if args.json else _table(facts))
-
-
-def _networks(path: Path, which: Literal["g_ema", "g"]) -> tuple[Generator, Discriminator | None, dict[str, Any]]:
-    """Read weights of either format: generator, discriminator if there is one, provenance."""
-    if path.suffix == FOREIGN:
-        from model.checkpoint.rosinality import read_rosinality
-
-        return read_rosinality(path, which)
-    from model.checkpoint.native import load_discriminator, load_generator, read_header
-
-    generator, header = load_generator(path), read_header(path)
-    return generator, load_discriminator(path) if header.discriminator else None, header.provenance
 
 
 def _source_of_ws(args: argparse.Namespace, generator: Generator) -> tuple[Tensor, list[int]]:
@@ -220,27 +213,29 @@ def _table(facts: dict[str, Any]) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cartoon", description="Cartoon faces from fine-tuned StyleGAN2 generators.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_convert(commands.add_parser("convert", help="convert weights between rosinality .pt and .safetensors"))
+    _add_convert(
+        commands.add_parser("convert", help="convert weights between .safetensors, rosinality .pt and NVIDIA .pkl")
+    )
     _add_generate(commands.add_parser("generate", help="draw pictures from seeds or latents"))
     looked = commands.add_parser("info", help="say what a weight file holds")
-    looked.add_argument("weights", type=Path, help=f"{NATIVE} or {FOREIGN}")
+    looked.add_argument("weights", type=Path, help=WEIGHTS)
     looked.add_argument("--json", action="store_true", help="machine-readable")
     looked.set_defaults(run=info)
     return parser
 
 
 def _add_convert(command: argparse.ArgumentParser) -> None:
-    command.add_argument("source", type=Path, metavar="SRC", help=f"weights, {FOREIGN} or {NATIVE}")
-    command.add_argument("target", type=Path, metavar="DST", help="where to write them, in the other format")
+    command.add_argument("source", type=Path, metavar="SRC", help=WEIGHTS)
+    command.add_argument("target", type=Path, metavar="DST", help=f"where to write them, {NATIVE} or {ROSINALITY}")
     command.add_argument(
-        "--which", choices=("g_ema", "g"), default="g_ema", help="averaged (default) or raw generator of a .pt"
+        "--which", choices=("g_ema", "g"), default="g_ema", help="averaged (default) or raw generator of a foreign file"
     )
     command.add_argument("--force", action="store_true", help="replace DST")
     command.set_defaults(run=convert)
 
 
 def _add_generate(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--weights", type=Path, required=True, help=f"generator, {NATIVE} or {FOREIGN}")
+    command.add_argument("--weights", type=Path, required=True, help=WEIGHTS)
     command.add_argument("--seeds", help=f"numbers and ranges, e.g. 3,7,20-22 (default {SEEDS})")
     command.add_argument("--latents", type=Path, help="latents instead of seeds: floats .npy, one row per image")
     command.add_argument("--space", choices=("z", "w", "w+"), default="z", help="of --latents (default z)")

@@ -28,7 +28,9 @@ def serve(root: Path, port: int) -> None:
     (root / "mlruns").mkdir(exist_ok=True)
     sys.stdout.write(f"MLflow on http://127.0.0.1:{port} in a few seconds\n")
     for number, name in experiments(address):
-        where = f"http://127.0.0.1:{port}/#/experiments/{number}/runs?workflowType=machine_learning&compareRunsMode=CHART"
+        where = (
+            f"http://127.0.0.1:{port}/#/experiments/{number}/runs?workflowType=machine_learning&compareRunsMode=CHART"
+        )
         sys.stdout.write(f"  {name}: {where}\n")
     sys.stdout.flush()
     os.execv(

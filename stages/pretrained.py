@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from model.checkpoint.native import load_discriminator, load_generator, save_networks
-from model.checkpoint.rosinality import read_rosinality
+from model.checkpoint.foreign import NATIVE, read_networks
+from model.checkpoint.native import save_networks
 from model.errors import MissingInputError, UsageError
 from model.files import publish_folder, sha256_file
 from model.shipped import shipped
@@ -18,7 +18,7 @@ from stages.entry import run
 class PretrainedParams:
     """Section ``pretrained``: which weights every training starts from."""
 
-    weights: str  # "asset:NAME" for weights that ship with the project, else a file (.safetensors or rosinality .pt)
+    weights: str  # "asset:NAME" for weights that ship with the project, else a file (.safetensors, .pt or .pkl)
     sha256: str  # of the file; "" accepts any content (an asset is always checked)
     resolution: int  # px the weights must have
     licence: str  # under which the weights may be used
@@ -32,10 +32,9 @@ def pretrained(params: Path, out: Path) -> None:
     if settings.sha256 and digest != settings.sha256:
         raise UsageError(f"{path}: sha256 is {digest}, {params} says pretrained.sha256: {settings.sha256}; "
                          "fetch the right file, or correct the setting")  # fmt: skip
-    if path.suffix == ".pt":
-        generator, discriminator, notes = read_rosinality(path)
-    else:
-        generator, discriminator, notes = load_generator(path), load_discriminator(path), {}
+    generator, discriminator, notes = read_networks(path)
+    if path.suffix == NATIVE:
+        notes = {}  # the file's sha256 leads to its own
     if discriminator is None:
         raise UsageError(f"{path}: holds no discriminator, and fine-tuning starts from one; use a training checkpoint")
     if generator.config.resolution != settings.resolution:

@@ -12,10 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
-from model.checkpoint.native import load_generator, manifest_path, save_networks
+from model.checkpoint.native import load_discriminator, load_generator, manifest_path, save_networks
 from model.checkpoint.rosinality import read_rosinality, write_rosinality
 from model.cli import main
 from model.latents.sampling import seeded_noise, seeded_z
+from tests.checkpoint.nvidia_files import write_torch
 from tests.checkpoint.test_native import same
 from tests.tiny import tiny_networks
 
@@ -92,12 +93,33 @@ def test_conversion_never_replaces_a_file_unasked(
     assert cartoon("convert", weights, target, "--force") == 0
 
 
-@pytest.mark.parametrize(("source", "target"), [("w.safetensors", "b.safetensors"), ("w.safetensors", "b.ckpt")])
-def test_conversion_wants_one_name_of_each_format(
-    weights: Path, tmp_path: Path, source: str, target: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("source", "target", "message"),
+    [
+        ("w.safetensors", "b.safetensors", "expected another format"),
+        ("w.safetensors", "b.ckpt", "to .safetensors or .pt"),
+        ("w.safetensors", "b.pkl", "to .safetensors or .pt"),
+        ("w.ckpt", "b.pt", "expected .safetensors, .pt (rosinality) or .pkl (NVIDIA)"),
+    ],
+)
+def test_conversion_wants_formats_it_reads_and_writes(
+    tmp_path: Path, source: str, target: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cartoon("convert", tmp_path / source, tmp_path / target) == 2
-    assert "expected one name ending in .pt (rosinality) and one in .safetensors" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
+
+
+def test_every_command_takes_nvidias_pickles(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    theirs = write_torch(tmp_path / "network.pkl", load_generator(weights), load_discriminator(weights))
+    assert cartoon("convert", theirs, tmp_path / "ours.safetensors") == 0
+    assert same(load_generator(tmp_path / "ours.safetensors"), load_generator(weights))
+    assert cartoon("convert", theirs, tmp_path / "theirs.pt") == 0
+    np.testing.assert_array_equal(raw(tmp_path, "--weights", theirs), raw(tmp_path, "--weights", weights))
+    capsys.readouterr()
+    assert cartoon("info", theirs, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["provenance"]["format"] == "nvidia-pytorch"
+    assert facts["generator"]["resolution"] == 32
 
 
 def test_seeds_are_truncated_by_default_and_psi_one_is_the_untouched_picture(weights: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from model.checkpoint.native import load_generator, read_header, save_networks
+from model.checkpoint.rosinality import write_rosinality
 from model.data.images import read_image
 from model.errors import CorruptInputError, MissingInputError, UsageError
 from model.files import sha256_file, verify_manifest
@@ -25,6 +26,7 @@ from stages.plan import fingerprint, plan
 from stages.pretrained import pretrained
 from stages.swap import swap
 from stages.train import train
+from tests.checkpoint.nvidia_files import write_torch
 from tests.finetune.test_techniques import METHODS
 from tests.stages.training import TRAIN, Setup, new_run, write_params
 from tests.tiny import tiny_generator
@@ -168,11 +170,20 @@ def test_plan_names_an_unknown_method_or_technique(tmp_path: Path, methods: dict
         plan(write_params(tmp_path / "params.yaml", methods=methods), "b", tmp_path / "b.json")
 
 
-def test_pretrained_takes_our_files_and_rosinality_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["source.safetensors", "source.pt", "source.pkl"])
+def test_pretrained_takes_our_files_and_foreign_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.chdir(tmp_path)
-    generator, judge = tiny_generator(), Discriminator(DiscriminatorConfig(32, 256, 16))
-    save_networks(Path("source.safetensors"), generator=generator, discriminator=judge, provenance={})
-    pretrained(write_params(tmp_path / "params.yaml"), tmp_path / "out")
+    generator, judge, path = tiny_generator(), Discriminator(DiscriminatorConfig(32, 256, 16)), Path(name)
+    if path.suffix == ".safetensors":
+        save_networks(path, generator=generator, discriminator=judge, provenance={})
+    elif path.suffix == ".pt":
+        write_rosinality(path, generator, judge)
+    else:
+        write_torch(path, generator, judge)
+    asked = {"weights": name, "sha256": sha256_file(path), "resolution": 32, "licence": "x"}
+    pretrained(write_params(tmp_path / "params.yaml", pretrained=asked), tmp_path / "out")
     verify_manifest(tmp_path / "out")
     again = load_generator(tmp_path / "out" / "networks.safetensors")
     assert torch.equal(again.synthesis.const, generator.synthesis.const)
