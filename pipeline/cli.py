@@ -88,6 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     profile = commands.add_parser("new-profile", help="make profiles/NAME: your own datasets, methods and numbers")
     profile.add_argument("name")
     profile.set_defaults(command=_new_profile)
+    weights = commands.add_parser(
+        "weights", help="list, fetch, import or verify what weights.lock.yaml names",
+        add_help=False, prefix_chars="\0",  # everything behind it, --help too, is for the process it becomes
+    )  # fmt: skip
+    weights.add_argument("rest", nargs=argparse.REMAINDER)
+    weights.set_defaults(command=_weights)
     verify = commands.add_parser("verify", help="re-hash every output against its manifest, and DVC's cache")
     verify.add_argument("--profile", help="default: all profiles")
     verify.set_defaults(command=_verify)
@@ -198,6 +204,12 @@ def _new_profile(arguments: argparse.Namespace) -> None:
         f"  dvc repro profiles/{arguments.name}/dvc.yaml\n"
         f"or  cartoon-pipeline run --profile {arguments.name}\n"
     )
+
+
+def _weights(arguments: argparse.Namespace) -> None:
+    """Become the process that fetches; downloading is a stage's work."""
+    os.chdir(_root(arguments))
+    os.execv(sys.executable, [sys.executable, "-m", "stages.fetch", *arguments.rest])
 
 
 def _verify(arguments: argparse.Namespace) -> None:

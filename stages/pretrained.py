@@ -12,13 +12,14 @@ from model.files import publish_folder, sha256_file
 from model.shipped import shipped
 from pipeline.params import read_section
 from stages.entry import run
+from stages.fetch.weights import ensure
 
 
 @dataclass(frozen=True)
 class PretrainedParams:
     """Section ``pretrained``: which weights every training starts from."""
 
-    weights: str  # "asset:NAME" for weights that ship with the project, else a file (.safetensors, .pt or .pkl)
+    weights: str  # asset:NAME (ships here), lock:NAME (weights.lock.yaml) or a file (.safetensors, .pt or .pkl)
     sha256: str  # of the file; "" accepts any content (an asset is always checked)
     resolution: int  # px the weights must have
     licence: str  # under which the weights may be used
@@ -50,11 +51,13 @@ def pretrained(params: Path, out: Path) -> None:
 def _locate(weights: str, where: str) -> Path:
     if weights.startswith("asset:"):
         return shipped(weights.removeprefix("asset:"))
+    if weights.startswith("lock:"):
+        return ensure(weights.removeprefix("lock:"))
     path = Path(weights)
     if not path.is_file():
         raise MissingInputError(
-            f"{where}: {path} does not exist; download it there (profiles/paper/README.md says from where), "
-            "or name another file"
+            f"{where}: {path} does not exist; put it there, or name another file, or lock:NAME for one of those that "
+            "`cartoon-pipeline weights list` shows"
         )
     return path
 

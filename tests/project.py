@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+COPIED = ("model/", "stages/", "pipeline/", "profiles/", ".dvc", "dvc.yaml", "params.yaml", "weights.lock.yaml")
 
 
 def copy_project(home: Path) -> None:
@@ -18,7 +19,7 @@ def copy_project(home: Path) -> None:
     )
     names = [name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
     for name in names:
-        if name.startswith(("model/", "stages/", "pipeline/", ".dvc", "dvc.yaml")):
+        if name.startswith(COPIED):
             (home / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, home / name)
     subprocess.run(["git", "init", "-q"], cwd=home, check=True)

@@ -14,6 +14,9 @@ from ruamel.yaml import YAML
 from pipeline.profiles import new_profile
 
 ROOT = Path(__file__).resolve().parents[2]
+COPIED = (
+    "dvc.yaml", "params.yaml", "weights.lock.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore"
+)  # fmt: skip
 pytestmark = pytest.mark.slow
 
 FAKE = """
@@ -59,7 +62,7 @@ class Project:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore"):
+        for name in COPIED:
             (root / name).parent.mkdir(exist_ok=True)
             (root / name).write_bytes((ROOT / name).read_bytes())
         keep_methods(root / "params.yaml", ("baseline", "freeze_sg"))

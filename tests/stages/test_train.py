@@ -195,7 +195,9 @@ def test_pretrained_names_what_is_missing_or_wrong_and_the_remedy(
     monkeypatch.chdir(tmp_path)
     asked = {"weights": "weights/ffhq256.pt", "sha256": "", "resolution": 256, "licence": "x"}
     params = write_params(tmp_path / "params.yaml", pretrained=asked)
-    with pytest.raises(MissingInputError, match=r"pretrained\.weights: weights/ffhq256\.pt does not exist; download"):
+    with pytest.raises(
+        MissingInputError, match=r"pretrained\.weights: weights/ffhq256\.pt does not exist; put it there"
+    ):
         pretrained(params, tmp_path / "out")
     save_networks(Path("g.safetensors"), generator=tiny_generator(), provenance={})
     for change, message in [

@@ -1,0 +1,180 @@
+"""Weights that are fetched, not shipped: where they lie, what they must be, and how they get here.
+
+``weights.lock.yaml`` names them. Nobody has published sizes or checksums of most of them, so the first download pins
+what came; every later one, anywhere, must be the same file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from model.errors import CorruptInputError, LockedError, MissingInputError, NetworkError, UsageError
+from model.files import atomic_write_text, sha256_file
+from pipeline.params import read_section
+from stages.fetch.client import Limits
+from stages.fetch.download import discard, download
+
+LOCK = Path("weights.lock.yaml")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of the lock."""
+
+    file: str  # where it lies, from the root
+    addresses: list[str]  # tried in order: URLs, or drive:ID for a file on Google Drive; may be empty
+    bytes: int | None  # null = pinned by the first download
+    sha256: str | None  # null = pinned by the first download
+    licence: str
+    about: str
+
+
+def read_lock(lock: Path = LOCK) -> dict[str, Entry]:
+    """Return name -> entry.
+
+    Raises: ParamsError for a lock that is missing, or whose entries are not as :class:`Entry` says.
+    """
+    return read_section(lock, "weights", dict[str, Entry])
+
+
+def entry_of(name: str, lock: Path = LOCK) -> Entry:
+    """Return one entry; UsageError naming those there are."""
+    entries = read_lock(lock)
+    if name not in entries:
+        raise UsageError(f"{lock}: no weights called {name!r}; there are: {', '.join(entries)}")
+    return entries[name]
+
+
+def ensure(name: str, lock: Path = LOCK, limits: Limits | None = None) -> Path:
+    """Return the path of checked weights, fetching them first if they are not here.
+
+    The first download of weights that the lock does not pin writes their size and sha256 into it.
+
+    Raises: CorruptInputError if the file here is another one; NetworkError naming every address tried and why it gave
+        nothing, and how to get the file by hand.
+    """
+    entry = entry_of(name, lock)
+    path = lock.parent / entry.file
+    with _alone(path):
+        if path.is_file():
+            _check(path, name, entry, lock)
+            return path
+        part = path.with_name(path.name + ".part")
+        failures = []
+        for address in entry.addresses:
+            try:
+                download(address, part, entry.bytes, limits or Limits())
+            except NetworkError as error:
+                failures.append(f"{address}: {error}")
+                continue
+            digest = sha256_file(part)
+            if entry.sha256 in (None, digest):
+                _settle(part, path, name, entry, lock)
+                return path
+            failures.append(f"{address}: sha256 is {digest}, expected {entry.sha256}")
+            discard(part)
+    reasons = "; ".join(failures) or "the lock has no address for it"
+    raise NetworkError(
+        f"{path}: not here, and could not be fetched ({reasons}); get the file by hand ({entry.about}), then "
+        f"`cartoon-pipeline weights import {name} FILE`"
+    )
+
+
+def adopt(name: str, source: Path, lock: Path = LOCK) -> Path:
+    """Put a file that was fetched by hand in its place, if it is the right one; pins it if the lock does not.
+
+    Raises: MissingInputError without the file; CorruptInputError if it is another one; nothing changes then.
+    """
+    entry = entry_of(name, lock)
+    path = lock.parent / entry.file
+    if not source.is_file():
+        raise MissingInputError(f"{source}: no such file; name the file that you fetched for {name}")
+    with _alone(path):
+        _check(source, name, entry, lock)
+        part = path.with_name(path.name + ".part")
+        discard(part)
+        shutil.copyfile(source, part)
+        _settle(part, path, name, entry, lock)
+    return path
+
+
+def state_of(entry: Entry, lock: Path = LOCK) -> str:
+    """Say in a word or two whether a file is here and pinned, without hashing it."""
+    path = lock.parent / entry.file
+    if not path.is_file():
+        return "not here" if entry.addresses else "not here, by hand only"
+    if entry.bytes is not None and path.stat().st_size != entry.bytes:
+        return "another file"
+    return "here" if entry.sha256 else "here, not pinned"
+
+
+def damaged(lock: Path = LOCK) -> tuple[list[str], list[str]]:
+    """Hash every file that is here; return the names that are as pinned, and what is wrong with the others."""
+    good, wrong = [], []
+    for name, entry in read_lock(lock).items():
+        path = lock.parent / entry.file
+        if not path.is_file() or entry.sha256 is None:
+            continue
+        try:
+            _check(path, name, entry, lock)
+            good.append(name)
+        except CorruptInputError as error:
+            wrong.append(str(error))
+    return good, wrong
+
+
+def _check(path: Path, name: str, entry: Entry, lock: Path) -> None:
+    size = path.stat().st_size
+    if entry.bytes is not None and size != entry.bytes:
+        found, expected = f"{size} bytes", f"{entry.bytes}"
+    elif entry.sha256 is not None and (digest := sha256_file(path)) != entry.sha256:
+        found, expected = f"sha256 {digest}", entry.sha256
+    else:
+        return
+    raise CorruptInputError(
+        f"{path}: found {found}, expected {expected} ({lock}: {name}); remove the file and fetch it again, "
+        "or correct the lock if this is the file you mean"
+    )
+
+
+def _settle(part: Path, path: Path, name: str, entry: Entry, lock: Path) -> None:
+    """Give a whole file its name, and pin it."""
+    if entry.sha256 is None or entry.bytes is None:
+        _pin(lock, name, part.stat().st_size, sha256_file(part))
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+    discard(part)
+
+
+def _pin(lock: Path, name: str, size: int, digest: str) -> None:
+    """Write size and sha256 into the lock, and leave everything else of it as it is."""
+    editor = YAML()  # keeps comments
+    editor.width = 10_000
+    editor.indent(mapping=2, sequence=4, offset=2)
+    content = editor.load(lock.read_text(encoding="utf-8"))
+    content["weights"][name].update({"bytes": size, "sha256": digest})
+    text = StringIO()
+    editor.dump(content, text)
+    atomic_write_text(lock, text.getvalue())
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the right to write ``path``; LockedError if another process has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockedError(f"{path}: another process is fetching it; wait for it, or stop it") from None
+        yield
