@@ -15,6 +15,7 @@ from pipeline.params import ParamsError, read_params, read_section
 from pipeline.tracking import Run
 from stages.entry import run as run_stage
 from stages.report import hero, pareto, table, tiles
+from stages.report.brief import brief
 from stages.report.cells import Comparison, Grid, Point, read_comparison
 from stages.report.claim import fid_limit, recommended, summary
 from stages.report.curves import read_trainings
@@ -62,7 +63,9 @@ def compare(params: Path, evaluated: Path, out: Path, run: Run, trained: Path | 
     with publish_folder(out) as folder:
         atomic_write_text(folder / "index.html", html(report))
         atomic_write_text(folder / "table.csv", table.as_csv(comparison))
-        atomic_write_text(folder / "table.md", table.as_markdown(comparison, chosen))
+        short = brief(comparison, settings.baseline, settings.max_fid_ratio)
+        full = table.as_markdown(comparison, chosen)
+        atomic_write_text(folder / "table.md", "\n".join(["### In short", "", *short, "", full]))
         atomic_write_text(folder / "pareto.csv", pareto.as_csv(comparison))
         atomic_write_json(folder / "metrics.json", summary(comparison, settings.baseline, settings.max_fid_ratio))
         _pictures(folder, report)

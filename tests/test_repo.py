@@ -118,6 +118,15 @@ def test_readme_commands_exist() -> None:
         assert done.returncode == 0, command
 
 
+def test_the_readmes_results_are_those_of_the_report() -> None:
+    report = (ROOT / "reports" / "showcase" / "table.md").read_text().split("### In short")[1].split("###")[0]
+    readme = (ROOT / "README.md").read_text()
+    lines = [line for line in report.splitlines() if line.startswith("|") and "---" not in line]
+    assert len(lines) == 1 + 2 * 4  # a head, and two styles by four methods
+    for line in lines[1:]:
+        assert line in readme
+
+
 def test_nothing_names_the_machine_it_was_made_on() -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     own = str(ROOT.parent) + "/"

@@ -117,8 +117,8 @@ def rows(comparison: Comparison, dataset: str, chosen: Sequence[Point]) -> list[
     for point in points:
         entries = []
         for key, column in shown:
-            text = _number(point.mean.get(key), column.digits)
-            spread = _number(point.sd.get(key), column.digits) if key in point.sd else ""
+            text = number(point.mean.get(key), column.digits)
+            spread = number(point.sd.get(key), column.digits) if key in point.sd else ""
             entries.append(Entry(text, spread, text == best[key] and text != NONE))
         found.append(
             Row(point.method, str(point.swap), point.seeds, point.method != last, point in chosen, tuple(entries))
@@ -133,7 +133,7 @@ def anchor_rows(comparison: Comparison, dataset: str) -> list[tuple[str, list[st
     found = []
     for name, label in ANCHORS.items():
         if values := comparison.anchor(dataset, name):
-            found.append((label, [_number(_anchor_value(name, values, key), column.digits) for key, column in shown]))
+            found.append((label, [number(_anchor_value(name, values, key), column.digits) for key, column in shown]))
     return found
 
 
@@ -148,10 +148,11 @@ def _best(points: Sequence[Point], key: str, column: Column) -> str | None:
     values = [point.mean[key] for point in points if key in point.mean]
     if not values or not column.better or len(points) < 2:
         return None
-    return _number(min(values) if column.better == "lower" else max(values), column.digits)
+    return number(min(values) if column.better == "lower" else max(values), column.digits)
 
 
-def _number(value: float | None, digits: int) -> str:
+def number(value: float | None, digits: int) -> str:
+    """Return a number for people; a dash for none."""
     if value is None:
         return NONE
     text = f"{value:.{digits}f}"
@@ -165,9 +166,9 @@ def as_csv(comparison: Comparison) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["method", "dataset", "seed", "swap", "level", *keys])
     for evaluation in comparison.evaluations:
-        for cell in evaluation.cells:
-            numbers = [f"{cell.values[key]:.8g}" if key in cell.values else "" for key in keys]
-            writer.writerow([cell.method, cell.dataset, cell.seed, cell.swap.kind, cell.swap.level, *numbers])
+        for one in evaluation.cells:
+            numbers = [f"{one.values[key]:.8g}" if key in one.values else "" for key in keys]
+            writer.writerow([one.method, one.dataset, one.seed, one.swap.kind, one.swap.level, *numbers])
     return buffer.getvalue()
 
 
@@ -182,27 +183,28 @@ def as_markdown(comparison: Comparison, chosen: Sequence[Point]) -> str:
         if not comparison.of(dataset):
             continue
         lines += [
-            f"### {_cell(dataset)}",
+            f"### {cell(dataset)}",
             "",
-            _line(["method", "swap", "seeds", *heads]),
-            _line(["---", "---"] + ["--:"] * (len(heads) + 1)),
+            line(["method", "swap", "seeds", *heads]),
+            line(["---", "---"] + ["--:"] * (len(heads) + 1)),
         ]
         for label, values in anchor_rows(comparison, dataset):
-            lines.append(_line([f"*{label}*", "", "", *values]))
+            lines.append(line([f"*{label}*", "", "", *values]))
         for row in rows(comparison, dataset, chosen):
             numbers = [f"**{e.text}**" if e.best else e.text for e in row.entries]
             numbers = [f"{n} ± {e.spread}" if e.spread else n for n, e in zip(numbers, row.entries, strict=True)]
-            lines.append(_line([_cell(row.method), row.swap + (" ←" if row.chosen else ""), str(row.seeds), *numbers]))
+            lines.append(line([cell(row.method), row.swap + (" ←" if row.chosen else ""), str(row.seeds), *numbers]))
         lines.append("")
-    lines += [f"- {_cell(entry)}" for entry in comparison.missing]
+    lines += [f"- {cell(entry)}" for entry in comparison.missing]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _line(cells: Sequence[str]) -> str:
+def line(cells: Sequence[str]) -> str:
+    """Return a line of a Markdown table."""
     return "| " + " | ".join(cells) + " |"
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """Escape what Markdown or HTML in a name would do to a rendered table."""
     for char in "\\`*_|<>[]#":
         text = text.replace(char, f"\\{char}" if char not in "<>" else {"<": "&lt;", ">": "&gt;"}[char])

@@ -21,6 +21,7 @@ from pipeline.params import ParamsError
 from pipeline.tracking import Run
 from stages.compare import compare
 from stages.report import hero, table
+from stages.report.brief import brief
 from stages.report.cells import Comparison, Grid, Point, Swap, read_comparison
 from stages.report.claim import at_comparable_fid, best_gain, frontiers, gains, recommended, summary
 from stages.report.look import DARK, LIGHT
@@ -251,6 +252,14 @@ def test_gain_is_similarity_minus_the_baselines_at_the_same_fid(tmp_path: Path) 
     assert (claim["swap"], claim["level"], claim["seeds_won"], claim["seeds"]) == ("none", 0, 1, 2)
     assert claim["gain_similarity"] == pytest.approx(0.05)
     assert claim["baseline_similarity_at_that_fid"] == pytest.approx(0.6)
+    baseline, freeze_sg = brief(comparison, "baseline", 0.5)[2:]
+    assert baseline == (
+        "| flat | baseline | 20.0 ± 0.0 | 0.20 | 0.40 ± 0.00 | no swap | 20.0 ± 0.0 | 0.40 ± 0.00 | – |"  # noqa: RUF001
+    )
+    assert freeze_sg == (
+        "| flat | freeze\\_sg | 40.0 ± 0.0 | 0.40 | 0.65 ± 0.14 | no swap | 40.0 ± 0.0 | 0.65 ± 0.14 "
+        "| +0.050 (no swap, FID 40.0; 1 of 2 seeds) |"
+    )
 
 
 @given(
