@@ -53,7 +53,9 @@ def stream(url: str, headers: Mapping[str, str], limits: Limits) -> Iterator[htt
     timeout = httpx.Timeout(limits.read_s, connect=limits.connect_s)
     here = httpx.URL(url)
     for _ in range(_HOPS):
-        with httpx.Client(timeout=timeout, follow_redirects=False, headers={"User-Agent": AGENT}) as client:
+        # A transport of its own takes no proxy from the environment, which goes by the name that the address replaces.
+        route = None if _has_proxy(here) else httpx.HTTPTransport()
+        with httpx.Client(timeout=timeout, transport=route, headers={"User-Agent": AGENT}) as client:
             request = _checked(client, here, {"Accept-Encoding": "identity", **headers})
             try:
                 response = client.send(request, stream=True)
@@ -76,12 +78,18 @@ def _checked(client: httpx.Client, url: httpx.URL, headers: Mapping[str, str]) -
         raise AddressError(f"{url.scheme}://{url.host}: expected https")
     if url.userinfo:
         raise AddressError(f"{url.host}: an address with a password is never asked")
-    if url.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(url.host):
+    if _has_proxy(url):
         return client.build_request("GET", url, headers=dict(headers))  # the proxy resolves, and has rules of its own
     address = _resolve(url.host, local)
     there = url.copy_with(host=address)
     own = {**headers, "Host": url.netloc.decode("ascii")}
     return client.build_request("GET", there, headers=own, extensions={"sni_hostname": url.host})
+
+
+def _has_proxy(url: httpx.URL) -> bool:
+    """Whether the environment names a proxy for this address."""
+    known = urllib.request.getproxies()
+    return (url.scheme in known or "all" in known) and not urllib.request.proxy_bypass(url.host)
 
 
 def _resolve(host: str, local: bool) -> str:
