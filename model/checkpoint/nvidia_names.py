@@ -157,22 +157,17 @@ def tensorflow_generator(resolution: int, layers: int) -> Table:
 
 
 def tensorflow_discriminator(resolution: int) -> Table:
-    """Table of the TensorFlow discriminator of the residual architecture, ``64x64/Skip/weight``."""
-    pairs = {f"{resolution}x{resolution}/FromRGB": "convs.0.{}", "4x4/Conv": "final_conv.{}"}
-    table: Table = {f"{ours}/weight": (theirs.format("0.weight"), _out_first) for ours, theirs in pairs.items()}
-    table |= {f"{ours}/bias": (theirs.format("1.bias"), _same) for ours, theirs in pairs.items()}
-    for k, size in enumerate(reversed(_sizes(resolution)[1:]), start=1):
-        block = f"{size}x{size}"
-        table |= {
-            f"{block}/Conv0/weight": (f"convs.{k}.conv1.0.weight", _out_first),
-            f"{block}/Conv0/bias": (f"convs.{k}.conv1.1.bias", _same),
-            f"{block}/Conv1_down/weight": (f"convs.{k}.conv2.1.weight", _out_first),
-            f"{block}/Conv1_down/bias": (f"convs.{k}.conv2.2.bias", _same),
-            f"{block}/Skip/weight": (f"convs.{k}.skip.1.weight", _out_first),
-        }
-    for layer, name in enumerate(("4x4/Dense0", "Output")):
-        table[f"{name}/weight"] = (f"final_linear.{layer}.weight", _turn)
-        table[f"{name}/bias"] = (f"final_linear.{layer}.bias", _same)
+    """Table of the TensorFlow discriminator, ``64x64/Skip/weight``: the PyTorch one's layers under other names."""
+    layers = {
+        "fromrgb": "FromRGB", "conv0": "Conv0", "conv1": "Conv1_down", "skip": "Skip", "conv": "Conv", "fc": "Dense0",
+    }  # fmt: skip
+    table: Table = {}
+    for ours, (theirs, _) in torch_discriminator(resolution).items():
+        block, layer, part = ours.split(".")
+        size = block.removeprefix("b")
+        weight = _turn if layer in ("fc", "out") else _out_first
+        name = "Output" if layer == "out" else f"{size}x{size}/{layers[layer]}"
+        table[f"{name}/{part}"] = (theirs, weight if part == "weight" else _same)
     return table
 
 
