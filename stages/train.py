@@ -8,8 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from model.checkpoint.native import load_discriminator, load_generator
-from model.data.dataset import ArrayImages
+from model.data.cache import map_lmdb
 from model.data.lmdb import LmdbImages
+from model.data.prefetch import Prefetched
 from model.errors import CorruptInputError
 from model.files import sha256_file
 from model.finetune import load_method
@@ -40,10 +41,12 @@ def train(params: Path, plan: Path, lmdb: Path, source: Path, seed: str, scratch
         "techniques": read["techniques"], "code": read["code"], "data": images.digest, "source": sha256_file(weights),
         "seed": seed_value, "settings": asdict(settings),
     }  # fmt: skip
-    trainer = Trainer(nets, ArrayImages(images.read_all()), config_of(settings), techniques, seed_value)
     run.log_params(asdict(settings) | {"method": read["method"], "seed": seed_value, "images": len(images)})
-    session = Session(trainer, techniques, settings, identity, scratch)
-    session.train(run)
+    decoded = map_lmdb(images, scratch.parent / "cache")  # one for all trainings of the profile
+    with Prefetched(decoded, device) as reader:
+        trainer = Trainer(nets, reader, config_of(settings), techniques, seed_value)
+        session = Session(trainer, techniques, settings, identity, scratch)
+        session.train(run)
     details = {"method": read["method"], "techniques": read["techniques"], "seed": seed, "dataset": lmdb.name}
     publish(session, out, details, {**identity, "method": read["method"], "dataset": lmdb.name})
     run.log_artifact(out / "stats.csv")

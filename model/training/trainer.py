@@ -76,6 +76,10 @@ class Images(Protocol):
         """Return ``[len(indices), 3, R, R]`` in [-1, 1]."""
         ...
 
+    def prefetch(self, indices: Sequence[int]) -> None:
+        """Take a hint: these will be asked for next."""
+        ...
+
 
 class Trainer:
     """Train ``nets`` on ``images``.
@@ -115,8 +119,7 @@ class Trainer:
         self.mean_path = torch.zeros((), device=self.device)
         self.means = Means()
         self._permutation: tuple[int, list[int]] = (-1, [])
-        tapped = {r for t in self.techniques for r in t.taps(generator.config.resolutions)}
-        self._tapped = sorted(tapped)
+        self._tapped = sorted({r for t in self.techniques for r in t.taps(generator.config.resolutions)})
 
     @property
     def device(self) -> torch.device:
@@ -161,6 +164,12 @@ class Trainer:
 
     def real_batch(self, iteration: int) -> Tensor:
         """Return the real images of an iteration: seeded permutations, each image mirrored with probability 1/2."""
+        reals = self.images.batch(self._picked(iteration)).to(self.device)
+        self.images.prefetch(self._picked(iteration + 1))
+        mirrored = torch.rand(len(reals), generator=stream(self.seed, "mirror", iteration)).to(self.device) < 0.5
+        return torch.where(mirrored[:, None, None, None], reals.flip(3), reals)
+
+    def _picked(self, iteration: int) -> list[int]:
         n, batch = len(self.images), self.config.batch
         picked = []
         for position in range(iteration * batch, (iteration + 1) * batch):
@@ -169,9 +178,7 @@ class Trainer:
                 order = torch.randperm(n, generator=stream(self.seed, "data", epoch))
                 self._permutation = (epoch, order.tolist())
             picked.append(self._permutation[1][position % n])
-        reals = self.images.batch(picked).to(self.device)
-        mirrored = torch.rand(batch, generator=stream(self.seed, "mirror", iteration)).to(self.device) < 0.5
-        return torch.where(mirrored[:, None, None, None], reals.flip(3), reals)
+        return picked
 
     def make_pass(self, purpose: str, n: int) -> GeneratorPass:
         """Draw z, mixing crossover and noise for ``n`` images and apply the techniques' styles."""
@@ -244,9 +251,8 @@ class Trainer:
         n = max(1, config.batch // config.path_shrink)
         step = self.make_pass("path", n)
         if not step.ws.requires_grad:
-            step.ws = step.ws.detach().requires_grad_(
-                True
-            )  # a frozen mapping network: lengths are still measured at ws
+            # a frozen mapping network: lengths are still measured at ws
+            step.ws = step.ws.detach().requires_grad_(True)
         images = self.render(step)
         noise = torch.randn(images.shape, generator=stream(self.seed, "path/pixels", self.iteration)).to(images)
         lengths = path_lengths(images, step.ws, noise)
