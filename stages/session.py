@@ -86,9 +86,10 @@ class Session:
         try:
             with Progress("train", total=settings.kimg, unit="kimg") as progress:
                 progress.update(trainer.kimg)
-                if not self.rows:
+                if trainer.iteration == 0:
                     self._sample(run, 0.0)
-                last_saved = last_sample = done = trainer.kimg
+                last_saved = done = trainer.kimg
+                last_sample = self._last_sample()
                 for report in trainer:
                     self._record(report, run)
                     progress.update(report.kimg - done)
@@ -115,6 +116,14 @@ class Session:
 
     def _save(self) -> None:
         save_state(self.scratch, self.trainer, self.identity, {"rows": self.rows})
+
+    def _last_sample(self) -> float:
+        """Return when, in kimg, a run that was never interrupted would have sampled last: the same sheets follow."""
+        last = 0.0
+        for row in self.rows:
+            if row["kimg"] - last >= self.settings.sample_kimg:
+                last = row["kimg"]
+        return last
 
     def _record(self, report: Report, run: Run) -> None:
         row = {name: value for name, value in asdict(report).items() if name != "seconds_per_kimg"}
@@ -163,4 +172,6 @@ def publish(session: Session, out: Path, details: dict[str, Any], provenance: di
         atomic_write_text(
             folder / "stats.csv", pd.DataFrame(session.rows, columns=COLUMNS).to_csv(index=False, float_format="%.6g")
         )
-        shutil.copytree(session.scratch / "samples", folder / "samples")
+        (folder / "samples").mkdir()
+        for sheet_file in session.scratch.glob("samples/[0-9]*.png"):  # not what a kill left half-written
+            shutil.copy(sheet_file, folder / "samples")

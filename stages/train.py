@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from model.data.cache import map_lmdb
 from model.data.lmdb import LmdbImages
 from model.data.prefetch import Prefetched
 from model.errors import CorruptInputError
-from model.files import sha256_file
+from model.files import remove_folder, sha256_file
 from model.finetune import load_method
 from model.finetune.technique import Networks
 from model.training.trainer import Trainer
@@ -50,7 +49,7 @@ def train(params: Path, plan: Path, lmdb: Path, source: Path, seed: str, scratch
     details = {"method": read["method"], "techniques": read["techniques"], "seed": seed, "dataset": lmdb.name}
     publish(session, out, details, {**identity, "method": read["method"], "dataset": lmdb.name})
     run.log_artifact(out / "stats.csv")
-    shutil.rmtree(scratch)
+    remove_folder(scratch)
 
 
 if __name__ == "__main__":

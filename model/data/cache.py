@@ -102,7 +102,10 @@ def _drop_older(folder: Path) -> None:
     """Delete the caches of what stood at the same path before: nothing will ask for them again."""
     mine = json.loads((folder / MANIFEST).read_text())
     for manifest in folder.parent.glob(f"*/{MANIFEST}"):
-        other = json.loads(manifest.read_text())
+        try:
+            other = json.loads(manifest.read_bytes())
+        except ValueError:
+            continue  # damaged: who needs it makes it again
         same_place = other["lmdb"] == mine["lmdb"] and other["shape"][1:] == mine["shape"][1:]
         if same_place and other["digest"] != mine["digest"]:
             shutil.rmtree(manifest.parent)

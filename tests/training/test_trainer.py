@@ -25,9 +25,12 @@ def test_every_image_is_shown_once_per_epoch_in_another_order_each_time() -> Non
     config = dataclasses.replace(CONFIG, batch=4)
     trainer = Trainer(tiny_networks(), tiny_images(12), config, [], seed=3)
     shown: list[int] = []
-    trainer.images = type(
-        "Spy", (), {"__len__": lambda s: 12, "batch": lambda s, i: (shown.extend(i), torch.zeros(4, 3, 32, 32))[1]}
-    )()
+    methods = {
+        "__len__": lambda s: 12,
+        "batch": lambda s, i: (shown.extend(i), torch.zeros(4, 3, 32, 32))[1],
+        "prefetch": lambda s, i: None,
+    }
+    trainer.images = type("Spy", (), methods)()
     for iteration in range(6):
         trainer.real_batch(iteration)
     assert sorted(shown[:12]) == sorted(shown[12:]) == list(range(12))
