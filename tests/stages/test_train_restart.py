@@ -68,7 +68,7 @@ def test_a_kill_while_the_scratch_folder_is_deleted_costs_no_sample_sheet(
         if "scratch" not in Path(folder).name:
             remove(folder, **options)
             return
-        for path in sorted((p for p in Path(folder).rglob("*") if p.is_file()))[:files]:
+        for path in sorted(p for p in Path(folder).rglob("*") if p.is_file())[:files]:
             path.unlink()
         raise KeyboardInterrupt
 
