@@ -1,4 +1,4 @@
-"""A training loses nothing to kills (a few here; ``python -m tests.killtest`` for many), and the harness would see it."""
+"""A training loses nothing to kills (few here, many by ``python -m tests.killtest``), and the harness would see it."""
 
 from __future__ import annotations
 
