@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -198,6 +199,12 @@ def phase(training: Training, litter: set[Path], reported: int | None) -> str:
 
 
 def progress(text: str) -> None:
-    """Keep one line on the terminal up to date."""
+    """Keep one line on the terminal up to date, or add one to a log every twenty seconds."""
     if sys.stderr.isatty():
         sys.stderr.write(f"\r{text}\x1b[K")
+    elif time.monotonic() - _said[0] > 20:
+        _said[0] = time.monotonic()
+        sys.stderr.write(f"{text}\n")
+
+
+_said = [time.monotonic()]
