@@ -32,7 +32,7 @@ from model.training.randomness import latents
 from pipeline.params import read_section
 from pipeline.tracking import Run
 from stages.entry import run as run_stage
-from stages.session import pick_device
+from stages.processes import pick_device
 
 BATCH = 64  # images generated at once: also the extractors' own batch
 NAMED_Z = 1000  # the hash of z covers the first so many

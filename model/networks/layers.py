@@ -141,6 +141,11 @@ class ToRgb(nn.Module):
         return rgb.reshape(n, height, width, 3).permute(0, 3, 1, 2)
 
 
+def stddev_group(n: int, group: int = 4) -> int:
+    """Return how many of ``n`` images are compared with each other: the largest divisor of ``n`` up to ``group``."""
+    return max(k for k in range(1, min(group, n) + 1) if n % k == 0)
+
+
 def minibatch_stddev(x: Tensor, group: int = 4) -> Tensor:
     """Append one channel: the standard deviation over groups of the batch, averaged over everything else.
 
@@ -155,7 +160,7 @@ def minibatch_stddev(x: Tensor, group: int = 4) -> Tensor:
     Source: Karras et al. 2018, section 3.
     """
     n, _, height, width = x.shape
-    size = max(k for k in range(1, min(group, n) + 1) if n % k == 0)
+    size = stddev_group(n, group)
     deviation = torch.sqrt(x.reshape(size, n // size, -1).var(0, unbiased=False) + EPSILON).mean(1)
     plane = deviation.repeat(size)[:, None, None, None].expand(n, 1, height, width)
     return torch.cat([x, plane], 1)

@@ -102,7 +102,7 @@ def test_freeze_g_and_freeze_sg_differ_in_what_they_train_and_in_what_comes_out(
 def test_structure_loss_of_a_target_equal_to_its_source_is_exactly_zero() -> None:
     technique = load_technique("structure_loss", {"up_to": 16, "weight": 1.0})
     trainer = tiny_trainer([technique])
-    step = trainer.make_pass("g", 4)
+    step = trainer.make_pass(trainer.draw("g", 4))
     trainer.render(step)
     loss = technique.generator_loss(trainer.nets, step)
     assert loss is not None
@@ -114,7 +114,7 @@ def test_structure_loss_is_the_summed_mse_of_accumulated_rgb_times_its_weight() 
     trainer = tiny_trainer([technique])
     with torch.no_grad():
         trainer.nets.generator.synthesis.const.mul_(1.5)
-    step = trainer.make_pass("g", 4)
+    step = trainer.make_pass(trainer.draw("g", 4))
     trainer.render(step)
     assert trainer.nets.source is not None
     theirs = {o.resolution: o.rgb for o in trainer.nets.source.synthesis.walk(step.source_ws, step.noise)}

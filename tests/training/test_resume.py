@@ -160,4 +160,6 @@ def progress(scratch: Path) -> str:
 def test_the_state_holds_no_random_generator_because_draws_are_counted(tmp_path: Path) -> None:
     trainer = run(tiny_trainer(load_method(METHOD)))
     folder = save_state(tmp_path, trainer, IDENTITY, {})
-    assert set(json.loads((folder / "state.json").read_text())["scalars"]) == {"iteration", "counts", "ada"}
+    assert set(json.loads((folder / "state.json").read_text())["scalars"]) == {
+        "iteration", "counts", "ada", "rollbacks", "cool_until",
+    }  # fmt: skip
