@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -73,12 +75,17 @@ def sha256_file(path: Path) -> str:
 def publish_folder(out: Path, details: Mapping[str, Any] | None = None) -> Iterator[Path]:
     """Give a temporary folder that becomes ``out``, with a manifest, if and only if the block succeeds.
 
+    What processes that were killed in such a block left beside ``out`` is deleted first.
+
     Args:
         out: the folder to (re)place.
         details: further entries for ``MANIFEST.json``.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(out)
     temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent))
+    handle = os.open(temporary, os.O_RDONLY)
+    _lock(handle)
     try:
         temporary.chmod(0o755)
         yield temporary
@@ -92,7 +99,17 @@ def publish_folder(out: Path, details: Mapping[str, Any] | None = None) -> Itera
             temporary.replace(out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        os.close(handle)
     _sync_folder(out.parent)
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete ``folder`` so that it is whole or absent at every instant, also for whoever looks after a kill."""
+    _sweep(folder)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
+    folder.replace(aside / folder.name)
+    _sync_folder(folder.parent)
+    shutil.rmtree(aside)
 
 
 def write_manifest(folder: Path, details: Mapping[str, Any] | None = None) -> None:
@@ -116,7 +133,10 @@ def verify_manifest(folder: Path) -> dict[str, Any]:
         raise MissingInputError(
             f"{folder}: no {MANIFEST}, so it is missing or unfinished; run the stage that makes it again"
         )
-    manifest: dict[str, Any] = json.loads(path.read_text())
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise CorruptInputError(f"{path}: not readable as JSON ({error}); make {folder} again") from error
     if manifest.get("format") != 1:
         raise CorruptInputError(
             f"{path}: format {manifest.get('format')!r}, this version reads 1; make the folder again"
@@ -130,6 +150,28 @@ def verify_manifest(folder: Path) -> dict[str, Any]:
                 f"{file}: content differs from {MANIFEST} (truncated or edited); make {folder} again"
             )
     return manifest
+
+
+def _sweep(out: Path) -> None:
+    """Delete the temporary folders of ``out`` whose writers are gone: they would fill the disk, one per kill."""
+    left_over = re.compile(rf"\.{re.escape(out.name)}\.[a-z0-9_]{{8}}\.(tmp|old)")  # as ``tempfile`` names them
+    for left in out.parent.iterdir():
+        if left_over.fullmatch(left.name) and left.is_dir():
+            handle = os.open(left, os.O_RDONLY)
+            try:
+                if _lock(handle):
+                    shutil.rmtree(left)
+            finally:
+                os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open folder for as long as its handle, and so at most its process, lives."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # a living process has it, or the file system knows no locks: then nothing is swept
+        return False
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

@@ -124,7 +124,7 @@ class Session:
         if trainer.iteration == 0:
             self._save()  # a state to go back to, and a disk that is full says so now
             self._sample(0.0)
-        saved = sampled = trainer.kimg
+        saved, sampled = trainer.kimg, self._last_sample()
         for report in trainer:
             self._record(report)
             progress.note = f"D {report.d_loss:.2f}  G {report.g_loss:.2f}  p {report.ada_p:.2f}"
@@ -181,6 +181,14 @@ class Session:
     def _save(self) -> None:
         save_state(self.scratch, self.trainer, self.identity, {"rows": self.rows})
 
+    def _last_sample(self) -> float:
+        """Return when, in kimg, a run that was never interrupted would have sampled last: the same sheets follow."""
+        last = 0.0
+        for row in self.rows:
+            if row["kimg"] - last >= self.settings.sample_kimg:
+                last = row["kimg"]
+        return last
+
     def _record(self, report: Report) -> None:
         values = asdict(report)
         self.rows.append({name: value for name, value in values.items() if name != "seconds_per_kimg"})
@@ -235,4 +243,6 @@ def publish(session: Session, out: Path, details: dict[str, Any], provenance: di
         atomic_write_text(
             folder / "stats.csv", pd.DataFrame(session.rows, columns=COLUMNS).to_csv(index=False, float_format="%.6g")
         )
-        shutil.copytree(session.scratch / "samples", folder / "samples")
+        (folder / "samples").mkdir()
+        for sheet_file in session.scratch.glob("samples/[0-9]*.png"):  # not what a kill left half-written
+            shutil.copy(sheet_file, folder / "samples")

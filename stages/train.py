@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -12,10 +11,11 @@ from typing import Any
 import torch
 
 from model.checkpoint.native import load_discriminator, load_generator
-from model.data.dataset import ArrayImages
+from model.data.cache import map_lmdb
 from model.data.lmdb import LmdbImages
+from model.data.prefetch import Prefetched
 from model.errors import CorruptInputError
-from model.files import sha256_file
+from model.files import remove_folder, sha256_file
 from model.finetune import load_method
 from model.finetune.technique import Networks
 from model.networks.discriminator import Discriminator, DiscriminatorConfig
@@ -62,10 +62,10 @@ def _train(inputs: Inputs, run: Run | None, world: World) -> None:
     settings = read_section(inputs.params, "train", TrainParams)
     seed = read_section(inputs.params, f"seeds.{inputs.seed}", int)
     method = _method(inputs.plan)
-    nets = _networks(inputs, seed, pick_device(settings.device, world.rank))
+    device = pick_device(settings.device, world.rank)
+    nets = _networks(inputs, seed, device)
     images = LmdbImages(inputs.lmdb / "train", nets.generator.config.resolution)
     techniques = load_method(method["techniques"])
-    trainer = Trainer(nets, ArrayImages(images.read_all()), config_of(settings), techniques, seed, world)
     identity = {
         "techniques": method["techniques"], "code": method["code"], "data": images.digest, "seed": seed,
         "source": None if inputs.source is None else sha256_file(inputs.source / "networks.safetensors"),
@@ -73,8 +73,11 @@ def _train(inputs: Inputs, run: Run | None, world: World) -> None:
     }  # fmt: skip
     if run is not None:
         run.log_params(asdict(settings) | {"method": method["method"], "seed": seed, "images": len(images)})
-    session = Session(trainer, settings, identity, inputs.scratch, run)
-    session.train()
+    decoded = map_lmdb(images, inputs.scratch.parent / "cache")  # one for all trainings of the profile
+    with Prefetched(decoded, device) as reader:
+        trainer = Trainer(nets, reader, config_of(settings), techniques, seed, world)
+        session = Session(trainer, settings, identity, inputs.scratch, run)
+        session.train()
     if run is None:
         return
     details = {
@@ -85,7 +88,7 @@ def _train(inputs: Inputs, run: Run | None, world: World) -> None:
     made_by = identity | {"method": method["method"], "dataset": inputs.lmdb.name, "kimg": trainer.kimg}
     publish(session, inputs.out, details, made_by)
     run.log_artifact(inputs.out / "stats.csv")
-    shutil.rmtree(inputs.scratch)
+    remove_folder(inputs.scratch)
 
 
 def _method(plan: Path | None) -> dict[str, Any]:

@@ -25,6 +25,10 @@ class Images(Protocol):
         """Return ``[len(indices), 3, R, R]`` in [-1, 1]."""
         ...
 
+    def prefetch(self, indices: Sequence[int]) -> None:
+        """Take a hint: these will be asked for next."""
+        ...
+
 
 class Reals:
     """Real images by iteration: a pure function of the streams, whatever was asked for before.
@@ -56,11 +60,11 @@ class Reals:
 
     def batch(self, iteration: int, shares: Sequence[Share], like: Tensor) -> list[Tensor]:
         """Return the images of each share, ``[n, 3, R, R]`` in [-1, 1], with the dtype and device of ``like``."""
+        rows = [row for share in shares for row in share.rows.tolist()]
+        mirrored = torch.rand(self.size, generator=self.streams("mirror", iteration))[rows] < 0.5
         picked = self.picks(iteration)
-        mirrored = torch.rand(self.size, generator=self.streams("mirror", iteration)) < 0.5
-        found = []
-        for share in shares:
-            reals = self.images.batch([picked[row] for row in share.rows.tolist()]).to(like)
-            turned = share.take(mirrored).to(like.device)
-            found.append(torch.where(turned[:, None, None, None], reals.flip(3), reals))
-        return found
+        reals = self.images.batch([picked[row] for row in rows]).to(like)
+        following = self.picks(iteration + 1)
+        self.images.prefetch([following[row] for row in rows])
+        reals = torch.where(mirrored.to(like.device)[:, None, None, None], reals.flip(3), reals)
+        return list(reals.split([len(share.rows) for share in shares]))

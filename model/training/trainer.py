@@ -65,8 +65,7 @@ class Trainer:
         self.stop = False  # set it to end the iteration after the current batch
         self.mean_path = torch.zeros((), device=self.device)
         self.means = Means()
-        tapped = {r for t in self.techniques for r in t.taps(generator.config.resolutions)}
-        self._tapped = sorted(tapped)
+        self._tapped = sorted({r for t in self.techniques for r in t.taps(generator.config.resolutions)})
         self.accumulate = 1
         self.take_in_parts(1)
 
