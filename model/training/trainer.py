@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from model.errors import BudgetError, DivergenceError, UsageError
-from model.finetune.technique import GeneratorPass, Networks, Technique
+from model.finetune.technique import Codes, GeneratorPass, Networks, Technique, augmentation_of
 from model.networks.generator import BlockOutput
 from model.training.augment import AdaController, augment
 from model.training.losses import discriminator_loss, generator_loss, path_lengths, r1_penalty
@@ -103,9 +103,8 @@ class Trainer:
         for technique in self.techniques:
             technique.check(generator.config.resolution, generator.num_ws)
             technique.freeze(nets)
-        asked = [t.augmentation() for t in self.techniques]
-        ada = next((a for a in asked if a is not None), None)
-        self.ada = None if ada is None else AdaController(ada)
+        asked = augmentation_of(self.techniques, nets)
+        self.ada = None if asked is None else AdaController(asked)
         self.g_params = [p for p in generator.parameters() if p.requires_grad]
         self.d_params = [p for p in nets.discriminator.parameters() if p.requires_grad]
         self.g_optimizer = adam(self.g_params, config.lr_g, config.path_every if config.path_weight else 0)
@@ -152,7 +151,7 @@ class Trainer:
         if config.r1_gamma and i % config.r1_every == 0:
             self._d_r1(reals)
         self._g_main()
-        if config.path_weight and i % config.path_every == 0:
+        if config.path_weight and i % config.path_every == 0 and all(t.path_length() for t in self.techniques):
             self._g_path()
         self._average()
         self.iteration += 1
@@ -181,16 +180,18 @@ class Trainer:
         mixed = float(torch.rand((), generator=random)) < self.config.mixing_prob
         crossover = int(torch.randint(1, generator.num_ws, (), generator=random)) if mixed else generator.num_ws
         noise = generator.synthesis.random_noise(n, random)
+        used = z.unbind() if mixed else z[:1].unbind()
 
-        def source_ws() -> Tensor:
+        def make_source() -> tuple[Tensor, ...]:
             with torch.no_grad():
                 source = nets.loaded_source("a technique")
-                return _mixed(source.mapping, z, crossover, generator.num_ws)
+                return tuple(source.mapping(code) for code in used)
 
-        ws = _mixed(generator.mapping, z, crossover, generator.num_ws)
-        made = GeneratorPass(ws, noise, {}, source_ws)
+        target = tuple(generator.mapping(code) for code in used)
+        codes = Codes(purpose, target, make_source, crossover, generator.num_ws, random)
+        made = GeneratorPass(codes.ws, noise, {}, codes)
         for technique in self.techniques:
-            made.ws = technique.styles(made.ws, lambda: made.source_ws)
+            made.ws = technique.styles(made.ws, codes)
         return made
 
     def render(self, step: GeneratorPass) -> Tensor:
@@ -205,7 +206,8 @@ class Trainer:
     def logits(self, images: Tensor, purpose: str) -> Tensor:
         """Run D on (augmented) images."""
         if self.ada is not None and self.ada.p > 0:
-            images = augment(images, self.ada.p, stream(self.seed, f"augment/{purpose}", self.iteration))
+            random = stream(self.seed, f"augment/{purpose}", self.iteration)
+            images = augment(images, self.ada.p, random, allowed=self.ada.transforms)
         logits: Tensor = self.nets.discriminator(images)
         return logits
 
@@ -283,12 +285,3 @@ class Trainer:
                 f"lower train.lr_g and train.lr_d, or raise train.r1_gamma"
             )
         return report
-
-
-def _mixed(mapping: Callable[[Tensor], Tensor], z: Tensor, crossover: int, num_ws: int) -> Tensor:
-    """Map ``z [2, N, z_dim]`` and take rows from ``crossover`` on from the second code: ``[N, num_ws, w_dim]``."""
-    first = mapping(z[0])[:, None]
-    if crossover >= num_ws:
-        return first.expand(-1, num_ws, -1)
-    second = mapping(z[1])[:, None]
-    return torch.cat([first.expand(-1, crossover, -1), second.expand(-1, num_ws - crossover, -1)], 1)

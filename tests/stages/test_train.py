@@ -147,7 +147,7 @@ def test_plan_changes_with_code_and_settings_but_not_with_comments_or_other_tech
     assert "model/training/trainer.py" in read["code"]
     assert "model/finetune/structure_loss.py" not in read["code"]
     assert not any("augment" in name for name in read["code"])
-    write_params(params, methods={**METHODS, "other": {"structure_loss": {"up_to": 8, "weight": 1.0}}})
+    write_params(params, methods={**METHODS, "other": {"structure_loss": {"weight": 1.0}}})
     plan(params, "freeze_g", tmp_path / "two.json")
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
 
