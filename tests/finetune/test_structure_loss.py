@@ -54,9 +54,9 @@ def test_the_loss_is_the_mse_of_each_resolution_reduced_and_weighted(settings: d
     ours = {o.resolution: o for o in trainer.nets.generator.synthesis.walk(step.ws, step.noise)}
     name = {"rgb": "rgb", "feature": "features"}[settings["space"]]
     parts = [((getattr(ours[r], name) - getattr(theirs[r], name)) ** 2).mean() for r in settings["resolutions"]]
-    wanted = sum(parts) / (1 if settings["reduction"] == "sum" else len(parts))
+    wanted = torch.stack(parts).sum().detach() / (1 if settings["reduction"] == "sum" else len(parts))
     loss = loss_of(trainer, step)
-    assert loss.item() == pytest.approx(3.0 * float(wanted), rel=1e-6)
+    assert loss.item() == pytest.approx(3.0 * wanted.item(), rel=1e-6)
     assert loss.item() > 0
 
 

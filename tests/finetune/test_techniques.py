@@ -14,11 +14,9 @@ from tests.tiny import run, tiny_networks, tiny_trainer
 
 RGB_16 = {"space": "rgb", "resolutions": [4, 8, 16], "weight": 1.0, "reduction": "sum"}
 COMPAT = {"freeze_d": -1, "freeze_g": -1, "freeze_style": -1, "structure_loss": -1, "freeze_fc": False}
+ADA = {"target": 0.6, "kimg": 0.05, "every": 2, "transforms": "bgc"}
 METHODS = {
-    "baseline": {
-        "freeze_d": {"train_up_to": 16},
-        "ada": {"target": 0.6, "kimg": 0.05, "every": 2, "transforms": "bgc"},
-    },
+    "baseline": {"freeze_d": {"train_up_to": 16}, "ada": ADA},
     "freeze_g": {"freeze_d": {"train_up_to": 16}, "freeze_g": {"train_from": 16}, "freeze_mapping": {}},
     "freeze_sg": {"freeze_d": {"train_up_to": 16}, "freeze_g": {"train_from": 16}, "freeze_style": {"coarse_ws": 3}},
     "structure_loss": {"freeze_d": {"train_up_to": 16}, "structure_loss": RGB_16},
