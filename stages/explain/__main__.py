@@ -22,7 +22,6 @@ from stages.pretrained import PretrainedParams
 from stages.session import TrainParams, config_of
 
 BEGIN, END = "<!-- methods:begin -->", "<!-- methods:end -->"
-COMMAND = "make readme"
 Architecture = tuple[GeneratorConfig, DiscriminatorConfig]
 
 
