@@ -166,11 +166,12 @@ def augmentation_of(techniques: Sequence[Technique], nets: Networks) -> Augmenta
 
     Raises: UsageError if two techniques ask for one.
     """
-    asked = {type(t).__name__.lower(): found for t in techniques if (found := t.augmentation(nets)) is not None}
-    if len(asked) > 1:
-        raise UsageError(f"methods: found {' and '.join(sorted(asked))} in one method, but each sets the probability "
-                         "of augmentation; keep one of them")  # fmt: skip
-    return next(iter(asked.values()), None)
+    found = [(type(t).__name__.lower(), asked) for t in techniques if (asked := t.augmentation(nets)) is not None]
+    if len(found) > 1:
+        names = " and ".join(name for name, _ in found)
+        raise UsageError(f"methods: found {names} in one method, but each sets the probability of augmentation; "
+                         "keep one of them")  # fmt: skip
+    return found[0][1] if found else None
 
 
 def transform_names(transforms: Transforms) -> frozenset[str]:
