@@ -42,8 +42,8 @@ def fingerprints(techniques: list[str]) -> dict[str, str]:
     for folder in ("networks", "ops", "training"):
         files += (ROOT / "model" / folder).rglob("*.py")
     files += [ROOT / "stages" / "train.py", ROOT / "stages" / "session.py", ROOT / "model" / "data" / "dataset.py"]
-    if "ada" not in techniques:
-        files = [path for path in files if not path.stem.startswith("augment")]
+    if not {"ada", "augment"} & set(techniques):
+        files = [path for path in files if path.parent == FINETUNE or not path.stem.startswith("augment")]
     return {path.relative_to(ROOT).as_posix(): fingerprint(path) for path in sorted(set(files))}
 
 

@@ -15,9 +15,10 @@ from pipeline.params import read_params
 from tests.project import ROOT, copy_project, ran, repro
 from tests.tiny import tiny_generator
 
+RGB_16 = {"space": "rgb", "resolutions": [4, 8, 16], "weight": 1.0, "reduction": "sum"}
 METHODS = {
     "freeze_g": {"freeze_d": {"train_up_to": 16}, "freeze_g": {"train_from": 16}, "freeze_mapping": {}},
-    "structure_loss": {"freeze_d": {"train_up_to": 16}, "structure_loss": {"up_to": 16, "weight": 1.0}},
+    "structure_loss": {"freeze_d": {"train_up_to": 16}, "structure_loss": RGB_16},
 }
 
 pytestmark = pytest.mark.slow

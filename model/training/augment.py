@@ -11,16 +11,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.finetune.technique import AdaConfig
+from model.finetune.technique import GROUPS, Augmentation
 from model.training import augment_colour as colour
 from model.training import augment_geometry as geometry
 from model.training.shares import Share
 from model.training.world import ALONE, World
 
-GEOMETRY = (
-    "flip", "quarter_turns", "whole_shift", "scale", "pre_rotation", "aspect", "post_rotation", "shift",
-)  # fmt: skip
-COLOUR = ("brightness", "contrast", "luma_flip", "hue", "saturation")
+GEOMETRY = GROUPS["b"] + GROUPS["g"]
+COLOUR = GROUPS["c"]
 ALL = frozenset(GEOMETRY + COLOUR)
 
 SHIFT = 0.125  # of the image's size: bound of whole_shift, standard deviation of shift
@@ -30,14 +28,15 @@ CONTRAST, SATURATION = 0.5, 1.0  # standard deviations of log2
 
 
 class AdaController:
-    """Raises ``p`` while D recognises reals too confidently, lowers it otherwise.
+    """Raises ``p`` while D recognises reals too confidently, lowers it otherwise; or keeps it, if so asked.
 
     Source: Karras et al. 2020 (ADA), section 3.1, with the heuristic r_t.
     """
 
-    def __init__(self, config: AdaConfig, p: float = 0.0) -> None:
-        self.config = config
-        self.p = p  # probability of every transformation
+    def __init__(self, asked: Augmentation) -> None:
+        self.config = asked.ada  # None: p stays
+        self.transforms = asked.transforms
+        self.p = asked.p  # probability of every transformation
         self.r = 0.0  # mean sign of D on reals, between the last two updates
         self._signs: Tensor | float = 0.0  # of this process; stays on D's device until the next update
         self._count = 0  # logits behind it
@@ -45,6 +44,8 @@ class AdaController:
 
     def observe(self, real_logits: Tensor) -> None:
         """Take note of D's logits of (augmented) reals, any shape; does not wait for the device."""
+        if self.config is None:
+            return
         self._signs = self._signs + real_logits.detach().sign().sum(dtype=torch.float32)
         self._count += real_logits.numel()
 
@@ -56,6 +57,8 @@ class AdaController:
             batch: reals shown to D in it, over all processes.
             world: the processes, all of which must call.
         """
+        if self.config is None:
+            return
         self._images += batch
         if iteration % self.config.every or self._images == 0:
             return
@@ -134,8 +137,8 @@ def augment(
 
     Args:
         images: ``[N, 3, H, W]``, about [-1, 1].
-        p: probability, 0 to 1; at 0 the result is ``images`` itself and nothing is computed.
-        generator: on the CPU, the only source of randomness; what is drawn from it depends on N alone.
+        p: probability, 0 to 1; at 0 the result is ``images`` itself, nothing is drawn and nothing computed.
+        generator: on the CPU, the only source of randomness; what is drawn from it depends on N alone (unless p is 0).
         allowed: names of the transformations that may happen.
         share: which rows of a batch the images are; each is treated as it would be in the whole batch.
 
@@ -147,9 +150,9 @@ def augment(
         raise ValueError(f"p: found {p}, expected from 0 to 1")
     if allowed - ALL:
         raise ValueError(f"allowed: found {sorted(allowed - ALL)}, expected some of {', '.join(GEOMETRY + COLOUR)}")
-    draws = Draws.take(len(images), generator) if share is None else Draws.take(share.total, generator).of(share)
-    if p == 0.0 or not allowed:
+    if p == 0.0:
         return images
+    draws = Draws.take(len(images), generator) if share is None else Draws.take(share.total, generator).of(share)
     if allowed.intersection(GEOMETRY):
         images = geometry.warp(images, inverse_maps(draws, p, images.shape[2:], allowed))
     if allowed.intersection(COLOUR):

@@ -67,4 +67,4 @@ class Reals:
         following = self.picks(iteration + 1)
         self.images.prefetch([following[row] for row in rows])
         reals = torch.where(mirrored.to(like.device)[:, None, None, None], reals.flip(3), reals)
-        return list(reals.split([len(share.rows) for share in shares]))
+        return list(torch.split(reals, [len(share.rows) for share in shares]))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from model.errors import DivergenceError
-from model.finetune.technique import GeneratorPass, Networks, Technique
+from model.finetune.technique import GeneratorPass, Networks, Technique, augmentation_of
 from model.networks.generator import BlockOutput
 from model.training.augment import AdaController, augment
 from model.training.config import Report, TrainConfig
@@ -51,9 +51,8 @@ class Trainer:
         for technique in self.techniques:
             technique.check(generator.config.resolution, generator.num_ws)
             technique.freeze(nets)
-        asked = [t.augmentation() for t in self.techniques]
-        ada = next((a for a in asked if a is not None), None)
-        self.ada = None if ada is None else AdaController(ada)
+        asked = augmentation_of(self.techniques, nets)
+        self.ada = None if asked is None else AdaController(asked)
         self.g_params = [p for p in generator.parameters() if p.requires_grad]
         self.d_params = [p for p in nets.discriminator.parameters() if p.requires_grad]
         self.g_optimizer = adam(self.g_params, config.lr_g, config.path_every if config.path_weight else 0)
@@ -140,7 +139,7 @@ class Trainer:
         if config.r1_gamma and i % config.r1_every == 0:
             self._d_r1(reals)
         self._g_main()
-        if config.path_weight and i % config.path_every == 0:
+        if config.path_weight and i % config.path_every == 0 and all(t.path_length() for t in self.techniques):
             self._g_path()
         self._average()
         self.iteration += 1
@@ -151,7 +150,7 @@ class Trainer:
         """Draw what generating a whole batch of ``n`` images takes."""
         random = self._stream(purpose, self.iteration)
         texture = self._stream(f"{purpose}/noise", self.iteration, on_device=True)
-        return draw(self.nets.generator, n, self.config.mixing_prob, random, texture)
+        return draw(self.nets.generator, n, self.config.mixing_prob, purpose, random, texture)
 
     def make_pass(self, draws: Draws) -> GeneratorPass:
         """Map codes to style vectors, techniques applied."""
@@ -169,7 +168,8 @@ class Trainer:
     def logits(self, images: Tensor, purpose: str, share: Share) -> Tensor:
         """Run D on (augmented) images, a share of the batch."""
         if self.ada is not None and self.ada.p > 0:
-            images = augment(images, self.ada.p, self._stream(f"augment/{purpose}", self.iteration), share=share)
+            random = self._stream(f"augment/{purpose}", self.iteration)
+            images = augment(images, self.ada.p, random, allowed=self.ada.transforms, share=share)
         logits: Tensor = self.nets.discriminator(images)
         return logits
 

@@ -22,7 +22,7 @@ from model.files import sha256_file, verify_manifest
 from model.networks.discriminator import Discriminator, DiscriminatorConfig
 from model.training.trainer import Trainer
 from pipeline.params import ParamsError
-from stages.plan import fingerprint, plan
+from stages.plan import fingerprint, fingerprints, plan
 from stages.pretrained import pretrained
 from stages.swap import swap
 from stages.train import train
@@ -147,9 +147,18 @@ def test_plan_changes_with_code_and_settings_but_not_with_comments_or_other_tech
     assert "model/training/trainer.py" in read["code"]
     assert "model/finetune/structure_loss.py" not in read["code"]
     assert not any("augment" in name for name in read["code"])
-    write_params(params, methods={**METHODS, "other": {"structure_loss": {"up_to": 8, "weight": 1.0}}})
+    write_params(params, methods={**METHODS, "other": {"structure_loss": {"weight": 1.0}}})
     plan(params, "freeze_g", tmp_path / "two.json")
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+
+
+@pytest.mark.parametrize(("technique", "augments"), [("augment", True), ("ada", True), ("compat", False)])
+def test_plan_fingerprints_the_techniques_file_and_the_augmentation_where_it_runs(
+    technique: str, augments: bool
+) -> None:
+    files = fingerprints([technique])
+    assert f"model/finetune/{technique}.py" in files
+    assert ("model/training/augment.py" in files) == ("model/training/augment_colour.py" in files) == augments
 
 
 def test_the_fingerprint_ignores_comments_and_docstrings_and_sees_every_other_change(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tests.finetune.test_techniques import METHODS
 from tests.tiny import run, tiny_trainer
 
 ROOT = Path(__file__).resolve().parents[2]
-METHOD = {**METHODS["structure_loss"], "ada": {"target": 0.1, "kimg": 0.05, "every": 2}}
+METHOD = {**METHODS["structure_loss"], "ada": {"target": 0.1, "kimg": 0.05, "every": 2, "transforms": "bgc"}}
 IDENTITY = {"seed": 0, "data": "x"}
 
 

@@ -70,7 +70,9 @@ def test_mixing_takes_the_rows_from_the_crossover_on_from_a_second_code() -> Non
 
 def test_ada_p_rises_while_d_is_sure_of_its_reals() -> None:
     config = dataclasses.replace(CONFIG, kimg=0.2, path_weight=0.0, lr_d=0.01)
-    trainer = run(tiny_trainer([load_technique("ada", {"target": 0.1, "kimg": 0.4, "every": 1})], config))
+    trainer = run(
+        tiny_trainer([load_technique("ada", {"target": 0.1, "kimg": 0.4, "every": 1, "transforms": "bgc"})], config)
+    )
     assert trainer.ada is not None
     assert trainer.ada.p > 0.05
 
