@@ -24,7 +24,9 @@ from model.training.trainer import Trainer
 
 METHODS = {
     "plain": {},
-    "structure_loss": {"structure_loss": {"up_to": 16, "weight": 1.0}},
+    "structure_loss": {
+        "structure_loss": {"space": "rgb", "resolutions": [4, 8, 16], "weight": 1.0, "reduction": "sum"}
+    },
     "freeze_style": {"freeze_style": {"coarse_ws": 4}},
 }
 

@@ -105,5 +105,6 @@ def _crossover(codes: Codes) -> int:
 def _features(generator: Generator, codes: Codes, used: tuple[Tensor, ...], resolution: int) -> Tensor:
     """Return the features of ``resolution`` px for the codes ``used``, with fresh noise and crossover."""
     ws = codes.mix(used, _crossover(codes))
-    noise = generator.synthesis.random_noise(len(ws), codes.random)
+    drawn = generator.synthesis.random_noise(codes.batch, codes.random)
+    noise = [None if maps is None else codes.take(maps) for maps in drawn]
     return next(out.features for out in generator.synthesis.walk(ws, noise) if out.resolution == resolution)

@@ -89,7 +89,9 @@ class Codes:
     make_source: Callable[[], tuple[Tensor, ...]]
     crossover: int  # first row of ws that the second code is used for
     num_ws: int
-    random: torch.Generator  # for draws of a technique's own, behind those of the pass
+    random: torch.Generator  # for draws of a technique's own, for the whole batch
+    batch: int  # images of the whole batch; N may be a share of them
+    take: Callable[[Tensor], Tensor]  # from [batch, ...] the rows of the share
 
     @property
     def ws(self) -> Tensor:
@@ -199,7 +201,8 @@ def styled_ws(techniques: Sequence[Technique], target: Generator, source: Genera
             raise UsageError("styles: the techniques of this generator need the source generator's mapping network")
         return (source.mapping(z),)
 
-    codes = Codes("use", (target.mapping(z),), make_source, target.num_ws, target.num_ws, torch.Generator())
+    ws_of = (target.mapping(z),)
+    codes = Codes("use", ws_of, make_source, target.num_ws, target.num_ws, torch.Generator(), len(z), lambda x: x)
     ws = codes.ws
     for technique in techniques:
         ws = technique.styles(ws, codes)

@@ -22,11 +22,12 @@ class Draws:
     crossover: int  # the first row of ws that comes from the second code; num_ws without one
     noise: Noise  # one map [N, 1, R, R] per convolution
     seed: int  # of draws of the techniques' own, for the batch as a whole
+    share: Share  # which rows of the batch these are
 
     def of(self, share: Share) -> Draws:
         """Return what a share of the batch needs."""
         maps = [None if noise is None else share.take(noise) for noise in self.noise]
-        return replace(self, z=share.take(self.z.transpose(0, 1)).transpose(0, 1), noise=maps)
+        return replace(self, z=share.take(self.z.transpose(0, 1)).transpose(0, 1), noise=maps, share=share)
 
 
 def draw(
@@ -46,7 +47,8 @@ def draw(
     mixed = float(torch.rand((), generator=random)) < mixing_prob
     crossover = int(torch.randint(1, generator.num_ws, (), generator=random)) if mixed else generator.num_ws
     seed = int(torch.randint(2**62, (), generator=random))
-    return Draws(purpose, z if mixed else z[:1], crossover, generator.synthesis.random_noise(n, texture), seed)
+    noise = generator.synthesis.random_noise(n, texture)
+    return Draws(purpose, z if mixed else z[:1], crossover, noise, seed, Share(torch.arange(n), n))
 
 
 def make_pass(nets: Networks, techniques: Sequence[Technique], draws: Draws) -> GeneratorPass:
@@ -60,7 +62,8 @@ def make_pass(nets: Networks, techniques: Sequence[Technique], draws: Draws) -> 
 
     target = tuple(generator.mapping(code) for code in draws.z)
     random = torch.Generator().manual_seed(draws.seed)
-    codes = Codes(draws.purpose, target, make_source, draws.crossover, generator.num_ws, random)
+    whole, take = draws.share.total, draws.share.take
+    codes = Codes(draws.purpose, target, make_source, draws.crossover, generator.num_ws, random, whole, take)
     made = GeneratorPass(codes.ws, draws.noise, {}, codes)
     for technique in techniques:
         made.ws = technique.styles(made.ws, codes)

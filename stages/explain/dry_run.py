@@ -20,7 +20,8 @@ from model.finetune import load_method
 from model.finetune.technique import Augmentation, Codes, Networks, Technique, augmentation_of
 from model.networks.discriminator import Discriminator, DiscriminatorConfig
 from model.networks.generator import BlockOutput, Generator, GeneratorConfig
-from model.training.trainer import TrainConfig, Trainer
+from model.training.config import TrainConfig
+from model.training.trainer import Trainer
 
 WIDTH, BATCH = 4, 2  # channels and images of the networks tried: the same layers at a hundredth of the cost
 CASES = {  # the batches whose style vectors a technique may choose: name -> (step, codes per image)
@@ -158,7 +159,7 @@ def _origins(techniques: Sequence[Technique], num_ws: int, purpose: str, count: 
 
     random = torch.Generator().manual_seed(0)
     crossover = num_ws - 1 if count == 2 else num_ws
-    codes = Codes(purpose, marked(0.0), lambda: marked(_SOURCE), crossover, num_ws, random)
+    codes = Codes(purpose, marked(0.0), lambda: marked(_SOURCE), crossover, num_ws, random, 1, lambda values: values)
     ws = codes.ws
     for technique in techniques:
         ws = technique.styles(ws, codes)
@@ -167,7 +168,7 @@ def _origins(techniques: Sequence[Technique], num_ws: int, purpose: str, count: 
 
 def _loss(technique: Technique, trainer: Trainer) -> Loss | None:
     """Ask a technique for its loss, and find what it reads: outputs handed to it, or passes that it makes itself."""
-    step = trainer.make_pass("g", BATCH)
+    step = trainer.make_pass(trainer.draw("g", BATCH))
     trainer.render(step)
     step.outputs = {
         r: BlockOutput(r, out.features.detach().requires_grad_(True), out.rgb.detach().requires_grad_(True))

@@ -38,7 +38,7 @@ def compat_trainer(mixing_prob: float = 1.0, **flags: Any) -> Trainer:
 def passes(trainer: Trainer, purpose: str) -> list[GeneratorPass]:
     found = []
     for trainer.iteration in range(6):
-        found.append(trainer.make_pass(purpose, 4))
+        found.append(trainer.make_pass(trainer.draw(purpose, 4)))
     return found
 
 
@@ -137,7 +137,7 @@ def test_freeze_fc_takes_all_rows_from_the_source_in_the_step_of_d_alone_and_the
     for step in passes(trainer, "g"):
         assert torch.equal(step.ws, step.codes.ws)
     single = compat_trainer(mixing_prob=0.0, freeze_fc=True)
-    assert torch.equal(single.make_pass("d", 4).ws, single.make_pass("d", 4).codes.ws)
+    assert torch.equal(single.make_pass(single.draw("d", 4)).ws, single.make_pass(single.draw("d", 4)).codes.ws)
     before = {k: v.clone() for k, v in trainer.nets.generator.mapping.state_dict().items()}
     run(trainer)
     assert all(not torch.equal(v, before[k]) for k, v in trainer.nets.generator.mapping.state_dict().items())
@@ -146,7 +146,7 @@ def test_freeze_fc_takes_all_rows_from_the_source_in_the_step_of_d_alone_and_the
 @pytest.mark.parametrize(("layers", "features"), [(1, {8}), (2, {8, 16}), (3, {8, 16, 32})])
 def test_structure_loss_compares_features_from_8_px_up_and_no_rgb(layers: int, features: set[int]) -> None:
     trainer = compat_trainer(structure_loss=layers)
-    step = trainer.make_pass("g", 4)
+    step = trainer.make_pass(trainer.draw("g", 4))
     loss = trainer.techniques[0].generator_loss(trainer.nets, step)
     assert loss is not None
     loss.backward()  # type: ignore[no-untyped-call]
@@ -160,12 +160,12 @@ def test_structure_loss_compares_features_from_8_px_up_and_no_rgb(layers: int, f
 def test_structure_loss_is_the_unweighted_sum_of_its_layers() -> None:
     def loss(layers: int) -> float:
         trainer = compat_trainer(structure_loss=layers)
-        found = trainer.techniques[0].generator_loss(trainer.nets, trainer.make_pass("g", 4))
+        found = trainer.techniques[0].generator_loss(trainer.nets, trainer.make_pass(trainer.draw("g", 4)))
         assert found is not None
         return found.item()
 
     trainer = compat_trainer(structure_loss=1)
-    source, codes = trainer.nets.source, trainer.make_pass("g", 4).codes
+    source, codes = trainer.nets.source, trainer.make_pass(trainer.draw("g", 4)).codes
     assert source is not None
     maps = []
     for net, used in ((source, codes.source), (trainer.nets.generator, codes.target)):
@@ -178,7 +178,7 @@ def test_structure_loss_is_the_unweighted_sum_of_its_layers() -> None:
 
 def test_structure_loss_is_not_zero_between_equal_networks_because_each_side_draws_noise_and_crossover() -> None:
     trainer = tiny_trainer([load_technique("compat", {**COMPAT, "structure_loss": 3})])
-    loss = trainer.techniques[0].generator_loss(trainer.nets, trainer.make_pass("g", 4))
+    loss = trainer.techniques[0].generator_loss(trainer.nets, trainer.make_pass(trainer.draw("g", 4)))
     assert loss is not None
     assert loss.item() > 0.01
 

@@ -90,7 +90,7 @@ def test_path_length_regularisation_runs_in_every_method_but_the_published_flags
 @pytest.mark.parametrize("name", [name for name, (_, method) in methods().items() if "structure_loss" in method])
 def test_structure_loss_is_exactly_zero_before_the_first_step(name: str) -> None:
     trainer = trainer_of(*methods()[name])
-    step = trainer.make_pass("g", 4)
+    step = trainer.make_pass(trainer.draw("g", 4))
     trainer.render(step)
     losses = [technique.generator_loss(trainer.nets, step) for technique in trainer.techniques]
     assert [loss.item() for loss in losses if loss is not None] == [0.0]

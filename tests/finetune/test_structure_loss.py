@@ -29,7 +29,7 @@ def prepared(settings: dict[str, Any], *, moved: bool) -> tuple[Trainer, Generat
         with torch.no_grad():
             trainer.nets.generator.synthesis.const.mul_(1.5)
             trainer.nets.generator.mapping.layers[0].weight.mul_(0.9)
-    step = trainer.make_pass("g", 4)
+    step = trainer.make_pass(trainer.draw("g", 4))
     trainer.render(step)
     return trainer, step
 

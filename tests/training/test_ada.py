@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -138,8 +140,8 @@ def test_both_in_one_method_are_refused() -> None:
 def test_a_fixed_p_is_what_every_step_of_a_training_augments_with(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def watched(images: torch.Tensor, p: float, random: torch.Generator, *, allowed: frozenset[str]) -> torch.Tensor:
-        seen.append((p, allowed))
+    def watched(images: torch.Tensor, p: float, random: torch.Generator, **settings: Any) -> torch.Tensor:
+        seen.append((p, settings["allowed"]))
         return images
 
     monkeypatch.setattr(training, "augment", watched)

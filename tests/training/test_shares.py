@@ -19,16 +19,20 @@ from tests.finetune.test_techniques import METHODS
 from tests.tiny import CONFIG, tiny_images, tiny_networks
 
 METHOD = {**METHODS["freeze_sg"], **METHODS["structure_loss"], **METHODS["baseline"]}
+PUBLISHED = {
+    "compat": {"freeze_d": 3, "freeze_g": 2, "freeze_style": 2, "structure_loss": 2, "freeze_fc": False},
+    "ada": METHODS["baseline"]["ada"],
+}
 EIGHT = dataclasses.replace(CONFIG, batch=8, kimg=0.048, r1_every=2)
 
 
-def exact_trainer(images: ArrayImages, seed: int = 0) -> Trainer:
+def exact_trainer(images: ArrayImages, method: dict[str, dict[str, object]] = METHOD) -> Trainer:
     """A trainer in float64, in which a difference of 1e-9 is a mistake and not rounding."""
     nets = tiny_networks()
     for net in (nets.source, nets.generator, nets.discriminator, nets.ema):
         assert net is not None
         net.double()
-    trainer = Trainer(nets, images, EIGHT, load_method(METHOD), seed)
+    trainer = Trainer(nets, images, EIGHT, load_method(method), 0)
     assert trainer.ada is not None
     trainer.ada.p = 0.4  # so that every image is augmented in its own way from the start
     return trainer
@@ -68,8 +72,9 @@ def test_an_image_is_augmented_in_a_share_as_it_is_in_the_whole_batch() -> None:
         assert torch.allclose(part, share.take(whole), atol=1e-5)
 
 
-def test_accumulated_gradients_train_as_the_whole_batch_does() -> None:
-    whole, parts = exact_trainer(tiny_images(16)), exact_trainer(tiny_images(16))
+@pytest.mark.parametrize("method", [METHOD, PUBLISHED], ids=["ours", "published"])
+def test_accumulated_gradients_train_as_the_whole_batch_does(method: dict[str, dict[str, object]]) -> None:
+    whole, parts = (exact_trainer(tiny_images(16), method) for _ in range(2))
     parts.take_in_parts(2)
     for one, two in zip(whole, parts, strict=True):
         for name, value in dataclasses.asdict(one).items():
