@@ -24,6 +24,7 @@ from model.training.randomness import latents
 from model.training.state import load_state, save_state
 from model.training.trainer import Report, TrainConfig, Trainer
 from pipeline.tracking import Run
+from stages.snapshots import Snapshots, settled
 
 log = logging.getLogger(__name__)
 FACES = 10  # samples side by side on a sheet
@@ -63,7 +64,9 @@ class Session:
         settings: TrainParams,
         identity: dict[str, Any],
         scratch: Path,
+        snapshots: Snapshots | None,
     ) -> None:
+        """Continue from the state in ``scratch`` if there is one; without ``snapshots`` only the end is kept."""
         self.trainer, self.techniques, self.settings, self.identity, self.scratch = (
             trainer,
             techniques,
@@ -71,10 +74,13 @@ class Session:
             identity,
             scratch,
         )
+        self.snapshots = snapshots
         self.rows: list[dict[str, float]] = []
         config = trainer.nets.ema.config
         self.z = latents(trainer.seed, "samples", 0, 2 * FACES, config.z_dim).to(trainer.device)
         saved = load_state(scratch, trainer, identity)
+        if snapshots is not None:
+            snapshots.restore(saved["snapshots"] if saved is not None else [])
         if saved is not None:
             self.rows = saved["rows"]
             log.info("continuing at %.1f kimg from %s", trainer.kimg, scratch)
@@ -89,18 +95,22 @@ class Session:
                 if not self.rows:
                     self._sample(run, 0.0)
                 last_saved = last_sample = done = trainer.kimg
-                for report in trainer:
+                for report in () if self._stopped else trainer:
                     self._record(report, run)
                     progress.update(report.kimg - done)
                     progress.note = f"D {report.d_loss:.2f}  G {report.g_loss:.2f}  p {report.ada_p:.2f}"
                     done = report.kimg
-                    if report.kimg - last_sample >= settings.sample_kimg or report.kimg >= settings.kimg:
+                    self._snapshot(run)
+                    last = self._stopped or report.kimg >= settings.kimg
+                    if report.kimg - last_sample >= settings.sample_kimg or last:
                         self._sample(run, report.kimg)
                         last_sample = report.kimg
                     if report.kimg - last_saved >= settings.state_kimg:
                         self._save()
                         last_saved = report.kimg
-            if trainer.stop:
+                    if self._stopped:
+                        break
+            if trainer.stop and not self._stopped:
                 self._save()
                 raise InterruptedRun(
                     f"{self.scratch}: stopped at {trainer.kimg:.1f} of {settings.kimg} kimg; "
@@ -113,8 +123,17 @@ class Session:
     def _stop(self, number: int, frame: object) -> None:
         self.trainer.stop = True
 
+    @property
+    def _stopped(self) -> bool:
+        return self.snapshots is not None and bool(self.snapshots.stopped)
+
+    def _snapshot(self, run: Run) -> None:
+        if self.snapshots is not None and self.snapshots.due(self.trainer):
+            self.snapshots.take(self.trainer, self.techniques, run)
+
     def _save(self) -> None:
-        save_state(self.scratch, self.trainer, self.identity, {"rows": self.rows})
+        taken = self.snapshots.state() if self.snapshots is not None else []
+        save_state(self.scratch, self.trainer, self.identity, {"rows": self.rows, "snapshots": taken})
 
     def _record(self, report: Report, run: Run) -> None:
         row = {name: value for name, value in asdict(report).items() if name != "seconds_per_kimg"}
@@ -150,16 +169,19 @@ class Session:
         run.log_image("samples", path, step_kimg=kimg)
 
 
-@torch.no_grad()
 def publish(session: Session, out: Path, details: dict[str, Any], provenance: dict[str, Any]) -> None:
-    """Write the averaged generator, the discriminator, statistics and sample sheets to ``out``."""
-    nets = session.trainer.nets
-    if any(parameter.requires_grad for parameter in nets.generator.mapping.parameters()):
-        z = latents(session.trainer.seed, "w_avg", 0, 10_000, nets.ema.config.z_dim).to(session.trainer.device)
-        nets.ema.w_avg.copy_(nets.ema.mapping(z).mean(0))
-    with publish_folder(out, details) as folder:
-        save_networks(folder / "generator.safetensors", generator=nets.ema, provenance=provenance)
-        save_networks(folder / "discriminator.safetensors", discriminator=nets.discriminator, provenance=provenance)
+    """Write the kept generator and all snapshots, the discriminator, statistics and sample sheets to ``out``.
+
+    Without snapshots the generator is the average at the end.
+    """
+    trainer, snapshots = session.trainer, session.snapshots
+    with publish_folder(out, details | (snapshots.details() if snapshots is not None else {})) as folder:
+        if snapshots is not None:
+            snapshots.publish(folder)
+        else:
+            save_networks(folder / "generator.safetensors", generator=settled(trainer), provenance=provenance)
+        judge = trainer.nets.discriminator
+        save_networks(folder / "discriminator.safetensors", discriminator=judge, provenance=provenance)
         atomic_write_text(
             folder / "stats.csv", pd.DataFrame(session.rows, columns=COLUMNS).to_csv(index=False, float_format="%.6g")
         )

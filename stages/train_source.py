@@ -45,7 +45,7 @@ def train_source(params: Path, lmdb: Path, scratch: Path, out: Path, run: Run) -
     data = hashlib.sha256(images.tobytes()).hexdigest()
     identity = {"data": data, "seed": recipe.seed, "settings": kept, "architecture": asdict(architecture)}
     run.log_params(asdict(settings) | {"seed": recipe.seed, "images": len(images)})
-    session = Session(trainer, [], settings, identity, scratch)
+    session = Session(trainer, [], settings, identity, scratch, snapshots=None)
     session.train(run)
     publish(session, out, {"kimg": trainer.kimg}, {**identity, "kimg": trainer.kimg, "command": "stages.train_source"})
 
