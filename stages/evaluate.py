@@ -1,4 +1,4 @@
-"""DVC stage ``evaluate``: measure a trained generator at every swap level."""
+"""DVC stage ``evaluate``: measure snapshots of a trained generator at every swap level."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.blend import Side, sweep_features
-from model.checkpoint.native import load_generator, read_header
+from model.blend import Side
 from model.data.images import UInt8, to_uint8, write_png
 from model.data.lmdb import LmdbImages
 from model.data.sheets import sheet
 from model.errors import BudgetError, UsageError
-from model.files import atomic_write_json, atomic_write_text, publish_folder, verify_manifest
-from model.finetune import load_method
-from model.finetune.technique import Technique, styled_ws
+from model.files import atomic_write_json, atomic_write_text, publish_folder
 from model.metrics.features import AttributeReader, StyleFeatures
 from model.metrics.prdc import COVERAGE_K
 from model.metrics.scores import PERFECT, SourceSide, TargetSide, worst
@@ -31,15 +28,15 @@ from model.progress import Progress
 from model.training.randomness import latents
 from pipeline.params import read_section
 from pipeline.tracking import Run
+from stages.drawing import SOURCE, Cell, Cells
 from stages.entry import run as run_stage
 from stages.session import pick_device
 
 BATCH = 64  # images generated at once: also the extractors' own batch
 NAMED_Z = 1000  # the hash of z covers the first so many
+COORDINATES = ("snapshot", "kimg", "swap", "level")  # of a row of numbers
 FAILURES = 8  # pairs on the sheet of the worst
-Cell = tuple[str, int]  # kind of swap, level in px
-SOURCE: Cell = ("source", 0)
-NO_SWAP: Cell = ("none", 0)
+FORMAT = 2  # of metrics.json; 1 knew no snapshots
 
 
 @dataclass(frozen=True)
@@ -63,57 +60,6 @@ class Drawn:
     features: list[np.ndarray]  # of the images with its own w, in batches
 
 
-class Cells:
-    """The source, the trained generator and everything swapped from the two."""
-
-    def __init__(self, source: Path, trained: Path, swaps: Path, device: torch.device) -> None:
-        """Load and check all weights."""
-        self.details = verify_manifest(trained)
-        self.levels: list[int] = verify_manifest(swaps)["levels"]
-        self.source = load_generator(source / "networks.safetensors").to(device)
-        self.target = load_generator(trained / "generator.safetensors").to(device)
-        blends = {level: load_generator(swaps / f"weights-{level}.safetensors") for level in self.levels}
-        self.blends = {level: blend.to(device) for level, blend in blends.items()}
-        self.techniques: list[Technique] = load_method(self.details["techniques"])
-        self.sha256 = {
-            "source": read_header(source / "networks.safetensors").sha256,
-            "trained": read_header(trained / "generator.safetensors").sha256,
-        }
-        self.noise = self.source.synthesis.const_noise()
-        self.device = device
-
-    def names(self) -> list[Cell]:
-        """Return every cell: no swap, then weights, then features, by level."""
-        return [NO_SWAP, *(("weights", at) for at in self.levels), *(("features", at) for at in self.levels)]
-
-    def draw(self, z: Tensor, paired: bool, rgb_skip: Side) -> Iterator[tuple[Cell, Tensor | None, Tensor]]:
-        """Draw ``z`` by the source and by every cell.
-
-        Yields: the cell, its pictures with the source's w (None unless ``paired``), its pictures with its own w; the
-            same tensor twice where both w are equal.
-        """
-        ws = self.source.broadcast(self.source.mapping(z))
-        drawn = self.source.synthesis(ws, self.noise)
-        yield SOURCE, drawn, drawn
-        own = styled_ws(self.techniques, self.target, self.source, z)
-        same = torch.equal(ws, own)
-        drawn = self.target.synthesis(own, self.noise)
-        yield NO_SWAP, (drawn if same else self.target.synthesis(ws, self.noise)) if paired else None, drawn
-        swapped = {}
-        for at, blend in self.blends.items():
-            # A blend's mapping network is the source's, so its own w are the source's.
-            swapped[at] = blend.synthesis(blend.broadcast(blend.mapping(z)), self.noise)
-            yield ("weights", at), swapped[at] if paired else None, swapped[at]
-        # Handing over the source's RGB too draws, from equal w, what the swapped weights drew.
-        shared = swapped if rgb_skip == "source" else self._inject(ws, ws, rgb_skip) if paired or same else {}
-        mine = shared if same else self._inject(ws, own, rgb_skip)
-        for at in self.levels:
-            yield ("features", at), shared[at] if paired else None, mine[at]
-
-    def _inject(self, ws: Tensor, own: Tensor, rgb_skip: Side) -> dict[int, Tensor]:
-        return sweep_features(self.source, self.target, ws, own, self.noise, self.levels, rgb_skip)
-
-
 def evaluate(params: Path, lmdb: Path, source: Path, trained: Path, swaps: Path, out: Path, run: Run) -> None:
     """Measure --trained and its --swaps against --source (likeness) and --lmdb (style); write --out."""
     settings = _checked(params, read_section(params, "evaluate", EvaluateParams))
@@ -123,12 +69,14 @@ def evaluate(params: Path, lmdb: Path, source: Path, trained: Path, swaps: Path,
     z = latents(settings.seed, "evaluate", 0, settings.images, cells.source.config.z_dim)
     drawn = _draw_all(cells, z, settings, extractor)
     side = SourceSide(np.concatenate(drawn[SOURCE].pairs), reader, settings.seed)
+    plain = cells.all_names()[0]  # the main snapshot without a swap
     pairs = {name: np.concatenate(cell.pairs) for name, cell in drawn.items()}
     metrics = {
-        "format": 1,
+        "format": FORMAT,
         **{name: cells.details[name] for name in ("method", "dataset", "seed")},
-        "anchors": _anchors(drawn, side, target),
-        "cells": [_row(name, drawn[name], side, target) for name in cells.names()],
+        "snapshots": {take.name: take.kimg for take in cells.takes},
+        "anchors": _anchors(drawn, side, target, plain),
+        "cells": _rows(cells, drawn, side, target),
         "n_gen": settings.images,
         "n_pairs": settings.pairs,
         "n_real": len(target.train),
@@ -139,7 +87,7 @@ def evaluate(params: Path, lmdb: Path, source: Path, trained: Path, swaps: Path,
         "weights": cells.sha256,
         "made_with": {"device": cells.device.type, "torch": torch.__version__, "rgb_skip": settings.rgb_skip},
     }
-    _publish(out, metrics, _tiles(pairs, settings.tiles), _failures(side, pairs[NO_SWAP]))
+    _publish(out, metrics, _tiles(cells, pairs, settings.tiles), _failures(side, pairs[plain]))
     _record(run, out, metrics)
 
 
@@ -167,7 +115,7 @@ def _reals(lmdb: Path, resolution: int, extractor: StyleFeatures, seed: int) -> 
 @torch.inference_mode()
 def _draw_all(cells: Cells, z: Tensor, settings: EvaluateParams, extractor: StyleFeatures) -> dict[Cell, Drawn]:
     """Draw all z by the source and by every cell, in batches; keep pictures of pairs, and features of everything."""
-    drawn = {name: Drawn([], [], []) for name in (SOURCE, *cells.names())}
+    drawn = {name: Drawn([], [], []) for name in (SOURCE, *cells.all_names())}
     with Progress("evaluate", total=len(z), unit="faces") as progress:
         for start in range(0, len(z), BATCH):
             batch = z[start : start + BATCH].to(cells.device)
@@ -182,11 +130,13 @@ def _draw_all(cells: Cells, z: Tensor, settings: EvaluateParams, extractor: Styl
     return drawn
 
 
-def _anchors(drawn: Mapping[Cell, Drawn], side: SourceSide, target: TargetSide) -> dict[str, dict[str, float | None]]:
+def _anchors(
+    drawn: Mapping[Cell, Drawn], side: SourceSide, target: TargetSide, plain: Cell
+) -> dict[str, dict[str, float | None]]:
     """What the cells lie between: the untuned source, pairs of different faces, and the real images themselves."""
     anchors = {
         "source": target.scores(np.concatenate(drawn[SOURCE].features)) | PERFECT,
-        "shuffled": side.shuffled(side.see(np.concatenate(drawn[NO_SWAP].pairs))),
+        "shuffled": side.shuffled(side.see(np.concatenate(drawn[plain].pairs))),
         "real_split": target.floor(),
     }
     return {name: _finite(values) for name, values in anchors.items()}
@@ -196,12 +146,29 @@ def _name(instrument: AttributeReader | StyleFeatures) -> dict[str, str]:
     return {"name": instrument.name, "sha256": instrument.weights_sha256}
 
 
-def _row(name: Cell, drawn: Drawn, side: SourceSide, target: TargetSide) -> dict[str, Any]:
+def _rows(cells: Cells, drawn: Mapping[Cell, Drawn], side: SourceSide, target: TargetSide) -> list[dict[str, Any]]:
+    """One row per name of a snapshot and swap; names that mean the same snapshot share their numbers.
+
+    ``snapshot`` is empty where a single one was swept.
+    """
+    measured = {name: _scores(drawn[name], side, target) for name in cells.all_names()}
+    return [
+        {
+            "snapshot": take.name if len(cells.takes) > 1 else "", "kimg": take.kimg, "swap": name.kind,
+            "level": name.level, **measured[name],
+        }
+        for take in cells.takes
+        for name in cells.names(take.folder)
+    ]  # fmt: skip
+
+
+def _scores(drawn: Drawn, side: SourceSide, target: TargetSide) -> dict[str, float | None]:
     """One cell's numbers: fit, likeness with the source's w, and (``..._own``) likeness with its own w."""
     likeness = side.scores(side.see(np.concatenate(drawn.pairs)))
     own = side.means(side.see(np.concatenate(drawn.own))) if drawn.own else likeness
-    values = target.scores(np.concatenate(drawn.features)) | likeness | {f"{key}_own": own[key] for key in PERFECT}
-    return {"swap": name[0], "level": name[1], **_finite(values)}
+    return _finite(
+        target.scores(np.concatenate(drawn.features)) | likeness | {f"{key}_own": own[key] for key in PERFECT}
+    )
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
@@ -209,10 +176,17 @@ def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
     return {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
 
 
-def _tiles(pairs: Mapping[Cell, UInt8], count: int) -> dict[str, UInt8]:
-    """The first pictures of everything, side by side, by file name: ``source``, ``none-0``, ``weights-8``, ..."""
-    names = {cell: "source" if cell == SOURCE else f"{cell[0]}-{cell[1]}" for cell in pairs}
-    return {names[cell]: np.concatenate(list(images[:count]), axis=1) for cell, images in pairs.items()}
+def _tiles(cells: Cells, pairs: Mapping[Cell, UInt8], count: int) -> dict[str, UInt8]:
+    """The first pictures of everything, side by side, by file name: ``source``, ``none-0``, ``weights-8``, ...
+
+    Where several snapshots were swept, in a folder per name.
+    """
+    strips = {cell: np.concatenate(list(images[:count]), axis=1) for cell, images in pairs.items()}
+    tiles = {SOURCE.file: strips[SOURCE]}
+    for take in cells.takes:
+        name = take.name if len(cells.takes) > 1 else ""
+        tiles |= {cell._replace(snapshot=name).file: strips[cell] for cell in cells.names(take.folder)}
+    return tiles
 
 
 def _failures(side: SourceSide, images: UInt8) -> UInt8:
@@ -241,11 +215,13 @@ def _publish(out: Path, metrics: Mapping[str, Any], tiles: Mapping[str, UInt8], 
 
 def _record(run: Run, out: Path, metrics: Mapping[str, Any]) -> None:
     grid = {name: metrics[name] for name in ("method", "dataset", "seed")}
-    for row in metrics["cells"]:
-        numbers = {key: value for key, value in row.items() if key not in ("swap", "level") and value is not None}
-        name = "no swap" if row["swap"] == "none" else f"{row['swap']} {row['level']} px"
-        run.log_cell(name, grid | {"swap": row["swap"], "swap_level": row["level"]}, numbers)
-        if row["swap"] == "none":
+    for index, row in enumerate(metrics["cells"]):
+        numbers = {key: value for key, value in row.items() if key not in COORDINATES and value is not None}
+        swap = "no swap" if row["swap"] == "none" else f"{row['swap']} {row['level']} px"
+        name = f"{row['snapshot']}, {swap}" if row["snapshot"] else swap
+        tags = {"swap": row["swap"], "swap_level": row["level"], "snapshot": row["snapshot"], "kimg": row["kimg"]}
+        run.log_cell(name, grid | tags, numbers)
+        if index == 0:
             run.log_metrics(numbers)
     run.log_table("cells", [grid | row for row in metrics["cells"]])
     run.log_table("anchors", [{"anchor": name, **values} for name, values in metrics["anchors"].items()])

@@ -213,8 +213,8 @@ def test_broken_evaluations_are_named(tmp_path: Path) -> None:
     (out / "metrics.json").write_text((out / "metrics.json").read_text() + " ")
     with pytest.raises(CorruptInputError, match=r"baseline-flat-s0/metrics\.json"):
         comparison_of(tmp_path, "baseline")
-    write_evaluation(tmp_path, ("baseline", "flat", "s0"), levels(20, 0.3), format=2)
-    with pytest.raises(CorruptInputError, match="format 2"):
+    write_evaluation(tmp_path, ("baseline", "flat", "s0"), levels(20, 0.3), format=1)
+    with pytest.raises(CorruptInputError, match="format 1"):
         comparison_of(tmp_path, "baseline")
     write_evaluation(tmp_path, ("baseline", "flat", "s0"), levels(20, 0.3), method="freeze_g")
     with pytest.raises(CorruptInputError, match="freeze_g"):
