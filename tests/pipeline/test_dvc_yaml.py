@@ -27,7 +27,8 @@ out = Path(flags["--out"])
 files = {
     "plan": None,
     "train": ["generator.safetensors", "generator.safetensors.json", "discriminator.safetensors",
-              "discriminator.safetensors.json", "MANIFEST.json", "samples/00000000.png", "snapshots/00001000.safetensors"],
+              "discriminator.safetensors.json", "MANIFEST.json", "samples/00000000.png",
+              "snapshots/00001000.safetensors"],
     "evaluate": ["metrics.json"],
     "compare": ["MANIFEST.json", "index.html", "table.csv", "table.md", "hero.png", "figures/a.png", "sheets/b.png"],
 }.get(name, ["MANIFEST.json"])

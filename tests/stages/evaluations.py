@@ -60,7 +60,8 @@ def write_evaluation(
     data = {
         "format": 2, "method": method, "dataset": dataset, "seed": seed, "anchors": anchors, "cells": list(cells),
         "n_real": 400, "n_heldout": 40, "n_gen": 1000, "n_pairs": 200,
-        "snapshots": {name or "kept": KIMG[name] for name in dict.fromkeys(c["snapshot"] for c in cells)}, "z_sha256": hashlib.sha256(b"z").hexdigest(),
+        "snapshots": {name or "kept": KIMG[name] for name in dict.fromkeys(row["snapshot"] for row in cells)},
+        "z_sha256": hashlib.sha256(b"z").hexdigest(),
         "extractor": {"style": {"name": EXTRACTOR, "sha256": hashlib.sha256(b"style").hexdigest()}},
         "tiles": {"count": 3, "psi": 1.0}, "made_with": {"device": "cpu"},
     }  # fmt: skip
