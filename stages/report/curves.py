@@ -28,7 +28,7 @@ PANELS = {
     "technique_loss": "the method's own loss",
     "r1": "R1: squared gradient norm",
 }
-SNAPSHOT_PANELS = {"kid": f"KID to held-out images {TIMES}10³", "nn_ratio": "NN ratio of snapshots"}
+SNAPSHOT_PANELS = {"kid": f"held-out KID {TIMES}10³, ring: kept", "nn_ratio": "NN ratio, ring: kept"}
 FACTORS = {"kid": 1000.0}  # of what is drawn to what the file says
 Series = list[tuple[float, float]]  # kimg, value
 
@@ -130,7 +130,7 @@ def _ring(axes: Axes, training: Training, name: str, colour: str) -> None:
     """Mark the snapshot that was kept."""
     for x, y in training.stats.get(name, []):
         if x == training.kept:
-            axes.plot(x, y, marker="o", markersize=9, markerfacecolor="none", markeredgecolor=colour)
+            axes.plot(x, y, marker="o", markersize=9, markerfacecolor="none", markeredgecolor=colour, clip_on=False)
 
 
 def _moves(series: Series) -> bool:

@@ -231,15 +231,16 @@ def _legends(fig: Figure, plot: Plot, theme: Theme) -> None:
     ring = _handle(Line2D, theme.ink, "none", "o")
     ring.set(markerfacecolor="none", markersize=13, markeredgewidth=1.2)
     marks, names = [*marks, hollow, ring], [*names, "dominated", "recommended"]
+    columns = 3 if len(marks) <= 12 else 4  # four lines of three have room below the figure
     common: dict[str, Any] = {
         "frameon": False,
         "loc": "upper center",
         "handletextpad": 0.4,
         "columnspacing": 1.2,
-        "fontsize": 10.5,
+        "fontsize": 10.5 if columns == 3 else 8.5,
     }
     fig.legend(methods, [readable(m) for m in drawn], bbox_to_anchor=(0.52, 0.225), ncol=min(4, len(drawn)), **common)
-    fig.legend(marks, names, bbox_to_anchor=(0.52, 0.175 if len(drawn) <= 4 else 0.14), ncol=3, **common)
+    fig.legend(marks, names, bbox_to_anchor=(0.52, 0.175 if len(drawn) <= 4 else 0.14), ncol=columns, **common)
 
 
 def _handle(kind: type[Line2D], colour: str, style: LineStyle, mark: str) -> Line2D:
