@@ -33,6 +33,7 @@ class Cell(NamedTuple):
 
 
 SOURCE = Cell("", "source", 0)
+Picture = tuple[Cell, Tensor | None, Tensor]
 
 
 class Cells:
@@ -59,26 +60,20 @@ class Cells:
         swapped = [Cell(snapshot, kind, at) for kind in ("weights", "features") for at in self.levels]
         return [Cell(snapshot, "none", 0), *swapped]
 
-    def all_names(self) -> list[Cell]:
-        """Return every cell of every snapshot."""
-        return [name for snapshot in self.targets for name in self.names(snapshot)]
+    def draw_source(self, z: Tensor, paired: bool) -> list[Picture]:
+        """Draw ``z [N, z_dim]`` by the source, in the form of :meth:`draw`."""
+        z = z.to(self.device)
+        drawn = self.source.synthesis(self.source.broadcast(self.source.mapping(z)), self.noise)
+        return [(SOURCE, drawn if paired else None, drawn)]
 
-    def draw(self, z: Tensor, paired: bool, rgb_skip: Side) -> Iterator[tuple[Cell, Tensor | None, Tensor]]:
-        """Draw ``z`` by the source and by every cell.
+    def draw(self, snapshot: str, rgb_skip: Side, z: Tensor, paired: bool) -> Iterator[Picture]:
+        """Draw ``z [N, z_dim]`` by every cell of a snapshot (by folder), in the order of :meth:`names`.
 
         Yields: the cell, its pictures with the source's w (None unless ``paired``), its pictures with its own w; the
             same tensor twice where both w are equal.
         """
+        z, target = z.to(self.device), self.targets[snapshot]
         ws = self.source.broadcast(self.source.mapping(z))
-        drawn = self.source.synthesis(ws, self.noise)
-        yield SOURCE, drawn, drawn
-        for snapshot in self.targets:
-            yield from self._draw(snapshot, (z, ws), paired, rgb_skip)
-
-    def _draw(
-        self, snapshot: str, given: tuple[Tensor, Tensor], paired: bool, rgb_skip: Side
-    ) -> Iterator[tuple[Cell, Tensor | None, Tensor]]:
-        (z, ws), target = given, self.targets[snapshot]
         own = styled_ws(self.techniques, target, self.source, z)
         same = torch.equal(ws, own)
         drawn = target.synthesis(own, self.noise)

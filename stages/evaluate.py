@@ -6,8 +6,9 @@ import csv
 import hashlib
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,14 @@ from model.data.lmdb import LmdbImages
 from model.data.sheets import sheet
 from model.errors import BudgetError, UsageError
 from model.files import atomic_write_json, atomic_write_text, publish_folder
-from model.metrics.features import AttributeReader, StyleFeatures
+from model.metrics.features import AttributeReader, FeatureExtractor, StyleFeatures
 from model.metrics.prdc import COVERAGE_K
 from model.metrics.scores import PERFECT, SourceSide, TargetSide, worst
 from model.progress import Progress
 from model.training.randomness import latents
 from pipeline.params import read_section
 from pipeline.tracking import Run
-from stages.drawing import SOURCE, Cell, Cells
+from stages.drawing import SOURCE, Cell, Cells, Picture
 from stages.entry import run as run_stage
 from stages.session import pick_device
 
@@ -37,6 +38,10 @@ NAMED_Z = 1000  # the hash of z covers the first so many
 COORDINATES = ("snapshot", "kimg", "swap", "level")  # of a row of numbers
 FAILURES = 8  # pairs on the sheet of the worst
 FORMAT = 2  # of metrics.json; 1 knew no snapshots
+
+
+Scores = dict[str, float | None]
+Draw = Callable[[Tensor, bool], Iterable[Picture]]
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,16 @@ class Drawn:
     features: list[np.ndarray]  # of the images with its own w, in batches
 
 
+@dataclass(frozen=True)
+class Found:
+    """What is kept of all cells once they are measured."""
+
+    scores: dict[Cell, Scores]
+    strips: dict[Cell, UInt8]  # the first pictures of each
+    shuffled: dict[str, float]  # of the main snapshot without a swap: each drawing beside another source face
+    failures: UInt8  # a sheet of its worst pairs
+
+
 def evaluate(params: Path, lmdb: Path, source: Path, trained: Path, swaps: Path, out: Path, run: Run) -> None:
     """Measure --trained and its --swaps against --source (likeness) and --lmdb (style); write --out."""
     settings = _checked(params, read_section(params, "evaluate", EvaluateParams))
@@ -67,16 +82,20 @@ def evaluate(params: Path, lmdb: Path, source: Path, trained: Path, swaps: Path,
     cells = Cells(source, trained, swaps, pick_device(settings.device))
     target = _reals(lmdb, cells.source.config.resolution, extractor, settings.seed)
     z = latents(settings.seed, "evaluate", 0, settings.images, cells.source.config.z_dim)
-    drawn = _draw_all(cells, z, settings, extractor)
-    side = SourceSide(np.concatenate(drawn[SOURCE].pairs), reader, settings.seed)
-    plain = cells.all_names()[0]  # the main snapshot without a swap
-    pairs = {name: np.concatenate(cell.pairs) for name, cell in drawn.items()}
+    untuned = _draw_all(cells.draw_source, z, settings, extractor)[SOURCE]
+    side = SourceSide(np.concatenate(untuned.pairs), reader, settings.seed)
+    found = _measure(cells, z, settings, side, target)
+    anchors = {
+        "source": target.scores(np.concatenate(untuned.features)) | PERFECT,
+        "shuffled": found.shuffled,
+        "real_split": target.floor(),
+    }
     metrics = {
         "format": FORMAT,
         **{name: cells.details[name] for name in ("method", "dataset", "seed")},
         "snapshots": {take.name: take.kimg for take in cells.takes},
-        "anchors": _anchors(drawn, side, target, plain),
-        "cells": _rows(cells, drawn, side, target),
+        "anchors": {name: _finite(values) for name, values in anchors.items()},
+        "cells": _rows(cells, found.scores),
         "n_gen": settings.images,
         "n_pairs": settings.pairs,
         "n_real": len(target.train),
@@ -87,7 +106,8 @@ def evaluate(params: Path, lmdb: Path, source: Path, trained: Path, swaps: Path,
         "weights": cells.sha256,
         "made_with": {"device": cells.device.type, "torch": torch.__version__, "rgb_skip": settings.rgb_skip},
     }
-    _publish(out, metrics, _tiles(cells, pairs, settings.tiles), _failures(side, pairs[plain]))
+    found.strips[SOURCE] = _strip(untuned, settings.tiles)
+    _publish(out, metrics, _tiles(cells, found.strips), found.failures)
     _record(run, out, metrics)
 
 
@@ -113,56 +133,59 @@ def _reals(lmdb: Path, resolution: int, extractor: StyleFeatures, seed: int) -> 
 
 
 @torch.inference_mode()
-def _draw_all(cells: Cells, z: Tensor, settings: EvaluateParams, extractor: StyleFeatures) -> dict[Cell, Drawn]:
-    """Draw all z by the source and by every cell, in batches; keep pictures of pairs, and features of everything."""
-    drawn = {name: Drawn([], [], []) for name in (SOURCE, *cells.all_names())}
+def _draw_all(draw: Draw, z: Tensor, settings: EvaluateParams, extractor: FeatureExtractor) -> dict[Cell, Drawn]:
+    """Draw all z in batches; keep pictures of pairs, and features of everything."""
+    drawn: dict[Cell, Drawn] = {}
     with Progress("evaluate", total=len(z), unit="faces") as progress:
         for start in range(0, len(z), BATCH):
-            batch = z[start : start + BATCH].to(cells.device)
+            batch = z[start : start + BATCH]
             kept = max(0, min(len(batch), settings.pairs - start))
-            for name, paired, own in cells.draw(batch, kept > 0, settings.rgb_skip):
+            for name, paired, own in draw(batch, kept > 0):
+                cell = drawn.setdefault(name, Drawn([], [], []))
                 mine = to_uint8(own)
-                drawn[name].features.append(extractor(mine))
+                cell.features.append(extractor(mine))
                 if paired is not None:
-                    drawn[name].pairs.append(mine[:kept] if paired is own else to_uint8(paired[:kept]))
-                    drawn[name].own.extend([] if paired is own else [mine[:kept]])
+                    cell.pairs.append(mine[:kept] if paired is own else to_uint8(paired[:kept]))
+                    cell.own.extend([] if paired is own else [mine[:kept]])
             progress.update(len(batch))
     return drawn
 
 
-def _anchors(
-    drawn: Mapping[Cell, Drawn], side: SourceSide, target: TargetSide, plain: Cell
-) -> dict[str, dict[str, float | None]]:
-    """What the cells lie between: the untuned source, pairs of different faces, and the real images themselves."""
-    anchors = {
-        "source": target.scores(np.concatenate(drawn[SOURCE].features)) | PERFECT,
-        "shuffled": side.shuffled(side.see(np.concatenate(drawn[plain].pairs))),
-        "real_split": target.floor(),
-    }
-    return {name: _finite(values) for name, values in anchors.items()}
+def _measure(cells: Cells, z: Tensor, settings: EvaluateParams, side: SourceSide, target: TargetSide) -> Found:
+    """Measure snapshot by snapshot, so that the pictures of one at a time are in memory."""
+    scores, strips, shuffled, failures = {}, {}, None, None
+    for snapshot in cells.targets:
+        draw = partial(cells.draw, snapshot, settings.rgb_skip)
+        for cell, drawn in _draw_all(draw, z, settings, target.extractor).items():
+            scores[cell], strips[cell] = _scores(drawn, side, target), _strip(drawn, settings.tiles)
+            if shuffled is None:  # the first cell is the main snapshot without a swap
+                plain = np.concatenate(drawn.pairs)
+                shuffled, failures = side.shuffled(side.see(plain)), _failures(side, plain)
+    assert shuffled is not None
+    assert failures is not None
+    return Found(scores, strips, shuffled, failures)
 
 
 def _name(instrument: AttributeReader | StyleFeatures) -> dict[str, str]:
     return {"name": instrument.name, "sha256": instrument.weights_sha256}
 
 
-def _rows(cells: Cells, drawn: Mapping[Cell, Drawn], side: SourceSide, target: TargetSide) -> list[dict[str, Any]]:
+def _rows(cells: Cells, scores: Mapping[Cell, Scores]) -> list[dict[str, Any]]:
     """One row per name of a snapshot and swap; names that mean the same snapshot share their numbers.
 
     ``snapshot`` is empty where a single one was swept.
     """
-    measured = {name: _scores(drawn[name], side, target) for name in cells.all_names()}
     return [
         {
             "snapshot": take.name if len(cells.takes) > 1 else "", "kimg": take.kimg, "swap": name.kind,
-            "level": name.level, **measured[name],
+            "level": name.level, **scores[name],
         }
         for take in cells.takes
         for name in cells.names(take.folder)
     ]  # fmt: skip
 
 
-def _scores(drawn: Drawn, side: SourceSide, target: TargetSide) -> dict[str, float | None]:
+def _scores(drawn: Drawn, side: SourceSide, target: TargetSide) -> Scores:
     """One cell's numbers: fit, likeness with the source's w, and (``..._own``) likeness with its own w."""
     likeness = side.scores(side.see(np.concatenate(drawn.pairs)))
     own = side.means(side.see(np.concatenate(drawn.own))) if drawn.own else likeness
@@ -171,17 +194,18 @@ def _scores(drawn: Drawn, side: SourceSide, target: TargetSide) -> dict[str, flo
     )
 
 
-def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+def _finite(values: Mapping[str, float]) -> Scores:
     """JSON has no NaN: what could not be measured is null."""
     return {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
 
 
-def _tiles(cells: Cells, pairs: Mapping[Cell, UInt8], count: int) -> dict[str, UInt8]:
-    """The first pictures of everything, side by side, by file name: ``source``, ``none-0``, ``weights-8``, ...
+def _strip(drawn: Drawn, count: int) -> UInt8:
+    """The first pictures of a cell, side by side."""
+    return np.concatenate(list(np.concatenate(drawn.pairs)[:count]), axis=1)
 
-    Where several snapshots were swept, in a folder per name.
-    """
-    strips = {cell: np.concatenate(list(images[:count]), axis=1) for cell, images in pairs.items()}
+
+def _tiles(cells: Cells, strips: Mapping[Cell, UInt8]) -> dict[str, UInt8]:
+    """Pictures by file name: ``source``, ``none-0``, ``weights-8``, ...; of several snapshots in a folder per name."""
     tiles = {SOURCE.file: strips[SOURCE]}
     for take in cells.takes:
         name = take.name if len(cells.takes) > 1 else ""
