@@ -44,6 +44,7 @@ class Training:
     sample: Path | None  # its last sample sheet
     kimg: float
     kept: float | None = None  # kimg of the snapshot that was published
+    stopped: float | None = None  # kimg at which it was ended because it memorised
 
 
 def read_trainings(trained: Path, grid: Grid) -> list[Training]:
@@ -57,9 +58,10 @@ def read_trainings(trained: Path, grid: Grid) -> list[Training]:
                     stats = _stats(folder / "stats.csv")
                     kimg = max((series[-1][0] for series in stats.values() if series), default=0.0)
                     sheets = sorted((folder / "samples").glob("*.png"))
-                    judged, kept = _snapshots(folder / "snapshots.csv")
+                    judged, marks = _snapshots(folder / "snapshots.csv")
                     last = sheets[-1] if sheets else None
-                    found.append(Training(method, dataset, seed, stats | judged, last, kimg, kept))
+                    marked = (marks.get("kept"), marks.get("stopped"))
+                    found.append(Training(method, dataset, seed, stats | judged, last, kimg, *marked))
     return found
 
 
@@ -145,19 +147,19 @@ def _stats(path: Path) -> dict[str, Series]:
     return {name: _thinned(values) for name, values in series.items()}
 
 
-def _snapshots(path: Path) -> tuple[dict[str, Series], float | None]:
-    """Return the curves of snapshots and the kimg of the kept one; nothing of a training without them."""
+def _snapshots(path: Path) -> tuple[dict[str, Series], dict[str, float]]:
+    """Return the curves of snapshots and the kimg of each mark; nothing of a training without them."""
     if not path.is_file():
-        return {}, None
+        return {}, {}
     rows = _rows(path, SNAPSHOT_PANELS)
     series = {
         name: [(row["kimg"], FACTORS.get(name, 1.0) * row[name]) for row in rows if name in row]
         for name in SNAPSHOT_PANELS
     }
     with path.open(newline="") as file:
-        marks = [(row.get("marks") or "").split() for row in csv.DictReader(file)]
-    kept = next((row["kimg"] for row, mark in zip(rows, marks, strict=True) if "kept" in mark), None)
-    return series, kept
+        texts = [row.get("marks") or "" for row in csv.DictReader(file)]
+    marks = {mark: row["kimg"] for row, text in zip(rows, texts, strict=True) for mark in text.split()}
+    return series, marks
 
 
 def _rows(path: Path, names: Mapping[str, str]) -> list[dict[str, float]]:

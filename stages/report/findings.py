@@ -95,6 +95,15 @@ def _gain(gain: Gain, fid: str) -> dict[str, Any]:
     }
 
 
+def ended_early(report: Report) -> list[str]:
+    """Return, in words, the trainings that were ended because they memorised."""
+    return [
+        f"{readable(one.method)} on {readable(one.dataset)}, seed {one.seed}: after {one.stopped:g} kimg"
+        for one in report.trainings
+        if one.stopped is not None
+    ]
+
+
 FACTS = {
     "snapshots": "Snapshots measured (kimg)",
     "n_real": "Drawn images trained on and compared with",

@@ -55,6 +55,7 @@ def context(report: Report) -> dict[str, Any]:
         "honesty": findings.honesty(report),
         "missing": comparison.missing,
         "suspects": table.suspects(comparison),
+        "ended_early": findings.ended_early(report),
         "heads": [_head(comparison, key, column) for key, column in table.shown_columns(comparison)],
         "sections": [_section(report, dataset, index) for index, dataset in enumerate(measured)],
         "claims": [claim for dataset in measured for claim in findings.claims(report, dataset)],

@@ -370,6 +370,7 @@ def test_a_report_without_pictures_or_trainings_is_still_a_report(tmp_path: Path
     page = Elements((tmp_path / "out" / "index.html").read_text())
     assert "Everything that the params file asks for was run." in page.text
     assert "Every method was trained once" in page.text
+    assert "Ended early" not in page.text
     assert not (tmp_path / "out" / "hero.png").exists()
 
 
@@ -407,7 +408,8 @@ def two_snapshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
             training = folder / "train" / f"{method}-flat-{seed}"
             training.mkdir(parents=True)
             (training / "stats.csv").write_text("kimg,d_loss\n4,1.2\n12,1.1\n")
-            rows = "4,0.3,0.01,1.1,stylenet-1,\n12,0.1,0.01,0.9,stylenet-1,kept best last\n"
+            end = "kept best last stopped" if (method, seed) == ("baseline", "s1") else "kept best last"
+            rows = f"4,0.3,0.01,1.1,stylenet-1,\n12,0.1,0.01,0.9,stylenet-1,{end}\n"
             (training / "snapshots.csv").write_text("kimg,kid,kid_std,nn_ratio,extractor,marks\n" + rows)
     compare(params, folder / "evaluate", folder / "out", Run(folder / "run"), trained=folder / "train")
     return folder
@@ -428,6 +430,8 @@ def test_where_several_snapshots_were_swept_every_table_says_which_one_a_row_is(
     page = Elements((out / "index.html").read_text())
     assert "the same 2 snapshots (best, 4 kimg)" in page.text
     assert "freeze sg, snapshot 4 kimg: the swap, step by step" in page.text
+    assert "Ended early, because" in page.text
+    assert "baseline on flat, seed s1: after 12 kimg" in page.text
     assert (out / "sheets" / "flat-freeze_sg.png").is_file()
 
 
