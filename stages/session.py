@@ -24,6 +24,7 @@ from model.training.state import load_state, save_state
 from model.training.trainer import Trainer
 from pipeline.tracking import Run
 from stages.leaving import on_signal
+from stages.snapshots import Snapshots, settled
 
 log = logging.getLogger(__name__)
 FACES = 10  # samples side by side on a sheet
@@ -73,21 +74,21 @@ class Session:
         identity: what the training is; a saved state of another one is refused.
         scratch: where states and samples are kept.
         run: the record to write to; None keeps none.
+        snapshots: taken on the way, by the first process; None keeps only the end.
     """
 
     def __init__(
-        self, trainer: Trainer, settings: TrainParams, identity: dict[str, Any], scratch: Path, run: Run | None
-    ) -> None:
+        self, trainer: Trainer, settings: TrainParams, identity: dict[str, Any], scratch: Path, run: Run | None,
+        snapshots: Snapshots | None,
+    ) -> None:  # fmt: skip
         self.trainer, self.settings, self.identity, self.scratch, self.run = trainer, settings, identity, scratch, run
-        self.first = trainer.world.rank == 0
+        self.first, self.snapshots = trainer.world.rank == 0, snapshots
         self.rows: list[dict[str, float]] = []
         if settings.accumulate != "auto":
             trainer.take_in_parts(settings.accumulate)
         config = trainer.nets.ema.config
         self.z = latents(trainer.seed, "samples", 0, 2 * FACES, config.z_dim).to(trainer.device)
-        saved = load_state(scratch, trainer, identity)
-        if saved is not None:
-            self.rows = saved["rows"]
+        if self._load():
             log.info("continuing at %.1f kimg from %s", trainer.kimg, scratch)
 
     def train(self) -> None:
@@ -99,7 +100,8 @@ class Session:
         with on_signal(self._stop, self._close), Progress("train", total=settings.kimg, unit="kimg") as progress:
             progress.resume_at(trainer.kimg)
             self._finish(progress)
-            if trainer.stop:
+            unfinished = trainer.iteration < trainer.total_iterations
+            if unfinished and not trainer.world.any(self._ended_early, trainer.device):
                 self._save()
                 raise InterruptedRun(
                     f"{self.scratch}: stopped at {trainer.kimg:.1f} of {settings.kimg} kimg; "
@@ -125,11 +127,14 @@ class Session:
             self._save()  # a state to go back to, and a disk that is full says so now
             self._sample(0.0)
         saved, sampled = trainer.kimg, self._last_sample()
+        trainer.stop = trainer.stop or self._ended_early
         for report in trainer:
             self._record(report)
             progress.note = f"D {report.d_loss:.2f}  G {report.g_loss:.2f}  p {report.ada_p:.2f}"
             progress.update(report.kimg - progress.done)
-            if report.kimg - sampled >= settings.sample_kimg or report.kimg >= settings.kimg:
+            self._snapshot()
+            last = self._ended_early or report.kimg >= settings.kimg
+            if report.kimg - sampled >= settings.sample_kimg or last:
                 self._sample(report.kimg)
                 sampled = report.kimg
             if report.kimg - saved >= settings.state_kimg:
@@ -166,10 +171,25 @@ class Session:
                     message, trainer.kimg, parts)  # fmt: skip
 
     def _restore(self) -> None:
-        saved = load_state(self.scratch, self.trainer, self.identity)
-        if saved is None:
+        if not self._load():
             raise ResourceError(f"{self.scratch}: no saved state to go back to; start again")
-        self.rows = saved["rows"]
+
+    def _load(self) -> bool:
+        """Load the newest state, if there is one."""
+        saved = load_state(self.scratch, self.trainer, self.identity)
+        if self.snapshots is not None:
+            self.snapshots.restore(saved["snapshots"] if saved is not None else [])
+        self.rows = saved["rows"] if saved is not None else []
+        return saved is not None
+
+    @property
+    def _ended_early(self) -> bool:
+        return self.snapshots is not None and bool(self.snapshots.stopped)
+
+    def _snapshot(self) -> None:
+        if self.snapshots is not None and self.snapshots.due(self.trainer):
+            self.snapshots.take(self.trainer, self.run)
+            self.trainer.stop = self.trainer.stop or self._ended_early
 
     def _stop(self) -> None:
         self.trainer.stop = True
@@ -179,7 +199,8 @@ class Session:
             self.run.close("KILLED")
 
     def _save(self) -> None:
-        save_state(self.scratch, self.trainer, self.identity, {"rows": self.rows})
+        taken = self.snapshots.state() if self.snapshots is not None else []
+        save_state(self.scratch, self.trainer, self.identity, {"rows": self.rows, "snapshots": taken})
 
     def _last_sample(self) -> float:
         """Return when, in kimg, a run that was never interrupted would have sampled last: the same sheets follow."""
@@ -230,16 +251,19 @@ def _out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
-@torch.no_grad()
 def publish(session: Session, out: Path, details: dict[str, Any], provenance: dict[str, Any]) -> None:
-    """Write the averaged generator, the discriminator, statistics and sample sheets to ``out``."""
-    nets = session.trainer.nets
-    if any(parameter.requires_grad for parameter in nets.generator.mapping.parameters()):
-        z = latents(session.trainer.seed, "w_avg", 0, 10_000, nets.ema.config.z_dim).to(session.trainer.device)
-        nets.ema.w_avg.copy_(nets.ema.mapping(z).mean(0))
-    with publish_folder(out, details) as folder:
-        save_networks(folder / "generator.safetensors", generator=nets.ema, provenance=provenance)
-        save_networks(folder / "discriminator.safetensors", discriminator=nets.discriminator, provenance=provenance)
+    """Write the kept generator and all snapshots, the discriminator, statistics and sample sheets to ``out``.
+
+    Without snapshots the generator is the average at the end.
+    """
+    trainer, snapshots = session.trainer, session.snapshots
+    with publish_folder(out, details | (snapshots.details() if snapshots is not None else {})) as folder:
+        if snapshots is not None:
+            snapshots.publish(folder)
+        else:
+            save_networks(folder / "generator.safetensors", generator=settled(trainer), provenance=provenance)
+        judge = trainer.nets.discriminator
+        save_networks(folder / "discriminator.safetensors", discriminator=judge, provenance=provenance)
         atomic_write_text(
             folder / "stats.csv", pd.DataFrame(session.rows, columns=COLUMNS).to_csv(index=False, float_format="%.6g")
         )

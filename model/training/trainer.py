@@ -107,18 +107,24 @@ class Trainer:
         Raises: DivergenceError, in every process at once, soon after numbers stop being finite.
         """
         per_tick = max(1, round(self.config.tick_kimg * 1000 / self.config.batch))
-        begun, first, stopped = time.monotonic(), self.iteration, False
-        while self.iteration < self.total_iterations and not stopped:
+        begun, first, tick = time.monotonic(), self.iteration, True
+        while self.iteration < self.total_iterations and not self._halted(tick):
             self.step()
             tick = self.iteration % per_tick == 0 or self.iteration == self.total_iterations
             if tick or self.iteration % CHECK_EVERY == 0:
                 self.check_finite()
-            if self.world.size == 1 or self.device.type == "cpu" or self.iteration % CHECK_EVERY == 0:
-                stopped = self.stop = self.world.any(self.stop, self.device)
             if tick:
                 elapsed, images = time.monotonic() - begun, (self.iteration - first) * self.config.batch
                 yield self._report(elapsed / images * 1000)
                 begun, first = time.monotonic(), self.iteration
+
+    def _halted(self, tick: bool) -> bool:
+        """Say whether to end before the next batch; several processes look together, and on GPUs not every time."""
+        if self.world.size > 1:
+            if not (tick or self.device.type == "cpu" or self.iteration % CHECK_EVERY == 0):
+                return False
+            self.stop = self.world.any(self.stop, self.device)
+        return self.stop
 
     def check_finite(self) -> None:
         """Raise DivergenceError if a loss was not finite in any process since the last report."""

@@ -28,7 +28,7 @@ from stages.swap import swap
 from stages.train import train
 from tests.checkpoint.nvidia_files import write_torch
 from tests.finetune.test_techniques import METHODS
-from tests.stages.training import TRAIN, Setup, new_run, write_params
+from tests.stages.training import SWAP, TRAIN, Setup, new_run, write_params
 from tests.tiny import tiny_generator
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -244,6 +244,6 @@ def test_swap_writes_a_generator_per_level_and_a_sheet(setup: Setup) -> None:
 
 def test_swap_refuses_a_level_that_no_block_has(setup: Setup) -> None:
     run_train(setup)
-    write_params(setup.params, swap={"levels": [12], "faces": 3, "truncation_psi": 0.7, "seed": 5})
+    write_params(setup.params, swap=SWAP | {"levels": [12]})
     with pytest.raises(UsageError, match=r"swap\.levels: found 12"):
         swap(setup.params, setup.source, setup.out, setup.folder / "swap", run=new_run(setup.folder))

@@ -21,6 +21,8 @@ TRAIN = {
     "path_weight": 2.0, "path_every": 2, "path_shrink": 2, "path_decay": 0.01, "mixing_prob": 0.9, "ema_kimg": 0.02,
     "sample_kimg": 0.016, "state_kimg": 0.008, "device": "cpu", "gpus": 1, "accumulate": 1,
 }  # fmt: skip
+SWAP = {"levels": [8, 16], "snapshots": ["kept"], "faces": 3, "truncation_psi": 0.7, "seed": 5}
+SNAPSHOTS = {"kimg": 0.016, "images": 6, "keep": "best", "stop_below": 0.0, "patience": 1}
 
 
 def write_params(path: Path, **changes: object) -> Path:
@@ -30,7 +32,8 @@ def write_params(path: Path, **changes: object) -> Path:
         "methods": METHODS,
         "seeds": {"s0": 0},
         "train": TRAIN,
-        "swap": {"levels": [8, 16], "faces": 3, "truncation_psi": 0.7, "seed": 5},
+        "snapshots": SNAPSHOTS,
+        "swap": SWAP,
         "pretrained": {"weights": "source.safetensors", "sha256": "", "resolution": 32, "licence": "CC0-1.0"},
     }
     with path.open("w") as file:
