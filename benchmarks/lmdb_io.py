@@ -1,6 +1,8 @@
-"""LMDB against a folder of PNG files: writing, random reading, and reading everything once.
+"""LMDB against a folder of PNG files and against the memory-mapped cache: writing, random reading, reading once.
 
     python -m benchmarks.lmdb_io --images 500 --resolution 256 --json OUT.json
+
+"Cold" is after the kernel was asked to drop the file's pages (posix_fadvise); the disk may still have them.
 
 (Not called lmdb.py: Python would import it for the package of that name.)
 """
@@ -10,16 +12,23 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from benchmarks.train_step import environment
-from model.data.images import UInt8, read_image, write_png
+from model.data.cache import IMAGES, MappedImages, map_lmdb
+from model.data.dataset import ArrayImages
+from model.data.images import UInt8, from_uint8, read_image, write_png
 from model.data.lmdb import LmdbImages, write_lmdb
+
+BATCH = 16
 
 
 def pictures(count: int, resolution: int) -> list[UInt8]:
@@ -59,14 +68,46 @@ def measure(images: list[UInt8], root: Path) -> dict[str, dict[str, float]]:
         ),
         "PNG folder: read in random order": timed(lambda: [read_image(files[index]) for index in order]),
     }
-    reader, loaded = LmdbImages(packed, resolution), []
+    reader = LmdbImages(packed, resolution)
     rows["LMDB: read in random order"] = timed(lambda: [reader[index] for index in order])
-    rows["LMDB: read_all, once, to uint8 in memory"] = timed(lambda: loaded.append(reader.read_all()))
-    rows["memory: gather batches of 16 in random order"] = timed(
-        lambda: [loaded[0][order[start : start + 16]] for start in range(0, count, 16)]
-    )
-    assert np.array_equal(loaded[0], np.stack(images)), "the LMDB is not lossless"
+    batches = [order[start : start + BATCH] for start in range(0, count, BATCH)]
+    rows["LMDB: batches of 16 as floats"] = timed(lambda: [read_batch(reader, batch) for batch in batches])
+    return rows | measure_cache(reader, root / "cache", batches, np.stack(images))
+
+
+def read_batch(reader: LmdbImages, indices: list[int]) -> object:
+    return from_uint8(np.stack([reader[index] for index in indices]))
+
+
+def measure_cache(
+    reader: LmdbImages, root: Path, batches: list[list[int]], expected: UInt8
+) -> dict[str, dict[str, float]]:
+    """Make the memory-mapped cache of ``reader`` under ``root`` and read ``batches`` from it; seconds."""
+    rows = {"cache: make (decode, hash, durable), once per dataset": timed(lambda: map_lmdb(reader, root))}
+    mapped = map_lmdb(reader, root)
+    assert np.array_equal(mapped.images, expected), "the LMDB or its cache is not lossless"
+    folder = mapped.folder
+    del mapped  # pages that are mapped cannot be dropped
+    rows["cache: open (hash everything, map), once per training"] = timed(lambda: MappedImages(folder))
+    for form, use in (("uint8", ArrayImages.raw), ("floats", ArrayImages.batch)):
+        for state in ("cold", "warm"):
+            if state == "cold":
+                drop_pages(folder / IMAGES)
+            images = ArrayImages(np.load(folder / IMAGES, mmap_mode="r"))
+            rows[f"cache: batches of 16 as {form}, {state}"] = timed(partial(gather, use, images, batches))
+            del images
     return rows
+
+
+def gather(use: Callable[[ArrayImages, Sequence[int]], Tensor], images: ArrayImages, batches: list[list[int]]) -> None:
+    for batch in batches:
+        use(images, batch)
+
+
+def drop_pages(file: Path) -> None:
+    """Ask the kernel to forget what it has read of a file."""
+    with file.open("rb") as opened:
+        os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def main() -> None:
@@ -82,11 +123,20 @@ def main() -> None:
         sizes = {
             "PNG folder": sum(file.stat().st_size for file in Path(name, "png").iterdir()),
             "LMDB": Path(name, "lmdb", "data.mdb").stat().st_size,
+            "cache": count * arguments.resolution**2 * 3,
         }
     print(f"{count} images of {arguments.resolution} px, one process; bytes: {sizes}\n")
     print("| | images/s (wall) | images/s (processor) |\n|---|---|---|")
     for title, row in rows.items():
         print(f"| {title} | {count / row['wall_s']:.0f} | {count / max(row['processor_s'], 1e-9):.0f} |")
+    decoding = rows["LMDB: batches of 16 as floats"]
+    for state in ("cold", "warm"):
+        row = rows[f"cache: batches of 16 as floats, {state}"]
+        wall, processor = (decoding[unit] / max(row[unit], 1e-9) for unit in ("wall_s", "processor_s"))
+        print(
+            f"\nThe cache ({state}) over decoding the LMDB, the same floats: x{wall:.0f} (wall), "
+            f"x{processor:.0f} (processor)"
+        )
     if arguments.json:
         result = environment() | {"images": count, "resolution": arguments.resolution, "bytes": sizes, "rows": rows}
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
-import safetensors.torch
 import torch
 
 from model.errors import UsageError
@@ -97,64 +90,6 @@ def test_a_state_of_another_training_is_refused_with_the_difference(tmp_path: Pa
 
 def test_no_state_means_a_fresh_start(tmp_path: Path) -> None:
     assert load_state(tmp_path, tiny_trainer(load_method(METHOD)), IDENTITY) is None
-
-
-CHILD = """
-import json, sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from model.finetune import load_method
-from model.training.state import load_state, save_state
-from tests.training.test_resume import IDENTITY, METHOD
-from tests.tiny import tiny_trainer
-scratch = Path(sys.argv[1])
-trainer = tiny_trainer(load_method(METHOD))
-load_state(scratch, trainer, IDENTITY)
-for _ in trainer:
-    save_state(scratch, trainer, IDENTITY, {"kimg": trainer.kimg})
-    (scratch / "progress").write_text(str(trainer.iteration))
-(scratch / "done").write_text(json.dumps(trainer.iteration))
-"""
-
-
-def child(scratch: Path) -> subprocess.Popen[bytes]:
-    scratch.mkdir(exist_ok=True)
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-c", CHILD, str(scratch)], env=env, cwd=ROOT, start_new_session=True)
-
-
-@pytest.mark.slow
-def test_kill_9_at_random_instants_loses_nothing_and_changes_no_bit(tmp_path: Path) -> None:
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    assert child(undisturbed).wait(timeout=300) == 0
-    draw = random.Random(11)
-    kills = 0
-    for _ in range(12):
-        process = child(killed)
-        before = progress(killed)
-        deadline = time.monotonic() + 120
-        while progress(killed) == before and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.002)  # at least one new state, so that the whole ends
-        time.sleep(draw.uniform(0, 0.05))
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            kills += 1
-        process.wait(timeout=60)
-        if (killed / "done").exists():
-            break
-    assert child(killed).wait(timeout=300) == 0
-    assert kills >= 3
-    newest = [max(folder.glob("state-*")) for folder in (undisturbed, killed)]
-    one, two = (safetensors.torch.load_file(folder / "tensors.safetensors") for folder in newest)
-    assert_equal(one, two)
-    scalars = [json.loads((folder / "state.json").read_text())["scalars"] for folder in newest]
-    assert scalars[0] == scalars[1]
-
-
-def progress(scratch: Path) -> str:
-    path = scratch / "progress"
-    return path.read_text() if path.exists() else ""
 
 
 def test_the_state_holds_no_random_generator_because_draws_are_counted(tmp_path: Path) -> None:
