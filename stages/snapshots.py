@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -18,15 +18,17 @@ from torch import Tensor
 
 from model.checkpoint.native import manifest_path, read_header, save_networks
 from model.data.images import UInt8, to_uint8
+from model.data.lmdb import LmdbImages
 from model.errors import BudgetError, CorruptInputError, UsageError
 from model.files import atomic_write_text
 from model.finetune.technique import Technique, styled_ws
-from model.metrics.features import FeatureExtractor
+from model.metrics.features import FeatureExtractor, StyleFeatures
 from model.metrics.kid import kid
 from model.metrics.memorisation import nearest, nn_ratio
 from model.networks.generator import Generator
 from model.training.randomness import latents
 from model.training.trainer import Trainer
+from pipeline.params import read_section
 from pipeline.tracking import Run
 
 FOLDER = "snapshots"
@@ -225,6 +227,32 @@ class Snapshots:
             return f"every snapshot memorises (nn_ratio below {self.settings.stop_below:g}); this one least"
         left_out = f", {memorising} left out because they memorise" if memorising else ""
         return f"lowest KID on held-out images of {len(self.rows)} snapshots{left_out}"
+
+
+class Judging:
+    """What snapshots are judged with, by section ``snapshots``; null there turns them off.
+
+    Raises: MissingInputError naming the command, at once, if the extractor's weights are not there.
+    """
+
+    def __init__(self, params: Path) -> None:
+        self.settings = read_section(params, "snapshots", cast(type[SnapshotParams], SnapshotParams | None))
+        self.extractor = None if self.settings is None else StyleFeatures()
+
+    def open(self, lmdb: Path, resolution: int) -> dict[str, Any]:
+        """Open the held-out images; return what a continued training must share with its beginning."""
+        self.lmdb = lmdb
+        if self.settings is None or self.extractor is None:
+            return {"snapshots": None}
+        self.heldout = LmdbImages(lmdb / "heldout", resolution)
+        return {"snapshots": asdict(self.settings), "heldout": self.heldout.digest, "extractor": self.extractor.name}
+
+    def snapshots(self, train: UInt8, kimg: float, scratch: Path, made_by: Mapping[str, Any]) -> Snapshots | None:
+        """Return what takes the snapshots of a training of ``kimg`` on the images ``train``."""
+        if self.settings is None or self.extractor is None:
+            return None
+        judge = Judge(self.lmdb, train, self.heldout.read_all(), self.extractor)
+        return Snapshots(self.settings, judge, kimg, scratch / FOLDER, made_by)
 
 
 def file_name(kimg: float) -> str:

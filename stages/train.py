@@ -6,20 +6,18 @@ import json
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from model.checkpoint.native import load_discriminator, load_generator
 from model.data.cache import map_lmdb
-from model.data.images import UInt8
 from model.data.lmdb import LmdbImages
 from model.data.prefetch import Prefetched
 from model.errors import CorruptInputError
 from model.files import remove_folder, sha256_file
 from model.finetune import load_method
 from model.finetune.technique import Networks
-from model.metrics.features import StyleFeatures
 from model.networks.discriminator import Discriminator, DiscriminatorConfig
 from model.networks.generator import Generator, GeneratorConfig
 from model.training.trainer import Trainer
@@ -29,7 +27,7 @@ from pipeline.tracking import Run
 from stages.entry import run as run_stage
 from stages.processes import count_processes, joined, pick_device
 from stages.session import Session, TrainParams, config_of, lasting, publish
-from stages.snapshots import Judge, SnapshotParams, Snapshots
+from stages.snapshots import Judging
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,7 @@ def _train(inputs: Inputs, run: Run | None, world: World) -> None:
     settings = read_section(inputs.params, "train", TrainParams)
     seed = read_section(inputs.params, f"seeds.{inputs.seed}", int)
     method = _method(inputs.plan)
+    judging = Judging(inputs.params)
     device = pick_device(settings.device, world.rank)
     nets = _networks(inputs, seed, device)
     images = LmdbImages(inputs.lmdb / "train", nets.generator.config.resolution)
@@ -75,14 +74,15 @@ def _train(inputs: Inputs, run: Run | None, world: World) -> None:
         "architecture": asdict(nets.generator.config), "settings": lasting(settings),
     }  # fmt: skip
     made_by = {"method": method["method"], "dataset": inputs.lmdb.name}
-    judging = _Judging(inputs, nets.generator.config.resolution)
-    identity |= judging.identity()
+    identity |= judging.open(inputs.lmdb, nets.generator.config.resolution)
     if run is not None:
         run.log_params(asdict(settings) | {"method": method["method"], "seed": seed, "images": len(images)})
     decoded = map_lmdb(images, inputs.scratch.parent / "cache")  # one for all trainings of the profile
     with Prefetched(decoded, device) as reader:
         trainer = Trainer(nets, reader, config_of(settings), techniques, seed, world)
-        snapshots = judging.snapshots(decoded.images, settings.kimg, identity | made_by) if world.rank == 0 else None
+        snapshots = None
+        if world.rank == 0:
+            snapshots = judging.snapshots(decoded.images, settings.kimg, inputs.scratch, identity | made_by)
         session = Session(trainer, settings, identity, inputs.scratch, run, snapshots)
         session.train()
     if world.rank > 0:
@@ -97,32 +97,6 @@ def _train(inputs: Inputs, run: Run | None, world: World) -> None:
         if snapshots is not None:
             snapshots.record(run, inputs.out)
     remove_folder(inputs.scratch)
-
-
-class _Judging:
-    """What snapshots are judged with, checked before anything is trained; nothing where they are turned off."""
-
-    def __init__(self, inputs: Inputs, resolution: int) -> None:
-        self.inputs = inputs
-        self.settings = read_section(inputs.params, "snapshots", cast(type[SnapshotParams], SnapshotParams | None))
-        if self.settings is not None:
-            self.extractor = StyleFeatures()  # a missing weight file is found now
-            self.heldout = LmdbImages(inputs.lmdb / "heldout", resolution)
-
-    def identity(self) -> dict[str, Any]:
-        """Return what a continued training must share with its beginning."""
-        if self.settings is None:
-            return {"snapshots": None}
-        return {
-            "snapshots": asdict(self.settings), "heldout": self.heldout.digest, "extractor": self.extractor.name,
-        }  # fmt: skip
-
-    def snapshots(self, train: UInt8, kimg: float, made_by: dict[str, Any]) -> Snapshots | None:
-        """Return what takes the snapshots of a training of ``kimg`` on the images ``train``."""
-        if self.settings is None:
-            return None
-        judge = Judge(self.inputs.lmdb, train, self.heldout.read_all(), self.extractor)
-        return Snapshots(self.settings, judge, kimg, self.inputs.scratch / "snapshots", made_by)
 
 
 def _method(plan: Path | None) -> dict[str, Any]:
