@@ -45,6 +45,7 @@ class TrainParams(TrainConfig):
     device: str  # auto, cpu or cuda
     gpus: int | Literal["all"]  # processes that share every batch, one per GPU
     accumulate: int | Literal["auto"]  # parts in which a process takes its share; auto = as many as the memory needs
+    precision: Literal["fp32", "bf16"]  # of features; parameters and sums stay fp32
 
     def __post_init__(self) -> None:
         """Refuse values outside their ranges."""

@@ -66,6 +66,7 @@ def _train(inputs: Inputs, run: Run | None, world: World) -> None:
     judging = Judging(inputs.params)
     device = pick_device(settings.device, world.rank)
     nets = _networks(inputs, seed, device)
+    nets.compute_in(torch.bfloat16 if settings.precision == "bf16" else None)
     images = LmdbImages(inputs.lmdb / "train", nets.generator.config.resolution)
     techniques = load_method(method["techniques"])
     identity = {

@@ -58,7 +58,8 @@ class StructureLoss(Technique):
         loss = step.ws.new_zeros(())
         for out in wanted:
             if out.resolution in self.resolutions:
-                loss = loss + (self._compared(step.outputs[out.resolution]) - self._compared(out)).square().mean()
+                difference = self._compared(step.outputs[out.resolution]) - self._compared(out)
+                loss = loss + difference.to(loss.dtype).square().mean()
         share = self.weight / len(self.resolutions) if self.reduction == "mean" else self.weight
         return loss * share
 

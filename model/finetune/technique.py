@@ -69,6 +69,17 @@ class Networks:
         nets.source = None
         return nets
 
+    def compute_in(self, activations: torch.dtype | None) -> None:
+        """Choose the precision of features while training; None is that of the parameters.
+
+        Parameters, mapping network, demodulation, accumulated RGB, minibatch statistics, the last layers, losses,
+        optimisers and the average keep the parameters' precision.
+        """
+        for generator in (self.source, self.generator):
+            if generator is not None:
+                generator.synthesis.activations = activations
+        self.discriminator.activations = activations
+
     def loaded_source(self, asked_by: str) -> Generator:
         """Return the source generator.
 

@@ -19,7 +19,7 @@ from tests.tiny import tiny_generator
 TRAIN = {
     "kimg": 0.032, "batch": 4, "tick_kimg": 0.008, "lr_g": 0.002, "lr_d": 0.002, "r1_gamma": 1.0, "r1_every": 4,
     "path_weight": 2.0, "path_every": 2, "path_shrink": 2, "path_decay": 0.01, "mixing_prob": 0.9, "ema_kimg": 0.02,
-    "sample_kimg": 0.016, "state_kimg": 0.008, "device": "cpu", "gpus": 1, "accumulate": 1,
+    "sample_kimg": 0.016, "state_kimg": 0.008, "device": "cpu", "gpus": 1, "accumulate": 1, "precision": "fp32",
 }  # fmt: skip
 SWAP = {"levels": [8, 16], "snapshots": ["kept"], "faces": 3, "truncation_psi": 0.7, "seed": 5}
 SNAPSHOTS = {"kimg": 0.016, "images": 6, "keep": "best", "stop_below": 0.0, "patience": 1}
