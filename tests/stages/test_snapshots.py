@@ -107,7 +107,7 @@ def test_a_training_that_memorises_ends_and_says_why_and_keeps_a_snapshot_that_d
     details = judged(setup, [(0.9, 0.9), (0.5, 0.6), (0.1, 0.5), (0.0, 0.4)], monkeypatch)
     reason = "memorisation at 0.024 kimg: nn_ratio 0.60, 0.50 in 2 in a row, below 0.7"
     assert details["stopped"] == reason
-    assert details["kept"]["kimg"] == pytest.approx(0.008)
+    assert (details["kept"]["kimg"], details["kimg"]) == pytest.approx((0.008, 0.024))
     assert "2 left out because they memorise" in details["kept"]["why"]
     assert marks(setup) == {8: "kept best", 16: "memorises", 24: "last memorises stopped"}
     assert pd.read_csv(setup.out / "stats.csv")["kimg"].max() == pytest.approx(0.024)
@@ -116,6 +116,15 @@ def test_a_training_that_memorises_ends_and_says_why_and_keeps_a_snapshot_that_d
     tags = {key: value for entry in journal if entry["kind"] == "tags" for key, value in entry["values"].items()}
     assert tags["stopped"] == reason
     assert tags["kept_kimg"] == "0.008"
+
+
+@pytest.mark.slow
+def test_the_first_of_two_processes_judges_and_both_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_on_two = {**TRAIN, "batch": 8, "gpus": 2}
+    setup = Setup(tmp_path, snapshots={**EVERY_TICK, "stop_below": 0.7, "patience": 1}, train=train_on_two)
+    details = judged(setup, [(0.9, 0.9), (0.5, 0.6), (0.1, 0.5), (0.0, 0.4)], monkeypatch)
+    assert (details["processes"], details["kimg"]) == (2, pytest.approx(0.016))
+    assert details["stopped"].startswith("memorisation at 0.016 kimg")
 
 
 def test_one_memorising_snapshot_is_forgiven_within_the_patience(
