@@ -25,10 +25,10 @@ repro: $(VENV)/.installed  ## Run the whole pipeline on the embedded demo
 	@echo "Runs side by side:     make ui   (MLflow on http://127.0.0.1:5000)"
 
 test: $(VENV)/.installed  ## Run the whole test suite
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 test-quick: $(VENV)/.installed  ## Run the tests that take under a few seconds each
-	$(BIN)/python -m pytest -m "not slow and not real_data"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow and not real_data"
 
 lint: $(VENV)/.installed  ## Check style, types and architecture
 	ruff check . && ruff format --check . && mypy && lint-imports
