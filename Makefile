@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 
-.PHONY: help repro test test-quick lint ui showcase assets lock clean
+.PHONY: help repro test test-quick lint ui showcase assets readme lock clean
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 24
 
@@ -25,10 +25,10 @@ repro: $(VENV)/.installed  ## Run the whole pipeline on the embedded demo
 	@echo "Runs side by side:     make ui   (MLflow on http://127.0.0.1:5000)"
 
 test: $(VENV)/.installed  ## Run the whole test suite
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 test-quick: $(VENV)/.installed  ## Run the tests that take under a few seconds each
-	$(BIN)/python -m pytest -m "not slow and not real_data"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow and not real_data"
 
 lint: $(VENV)/.installed  ## Check style, types and architecture
 	ruff check . && ruff format --check . && mypy && lint-imports
@@ -41,6 +41,9 @@ showcase: $(VENV)/.installed  ## Run two styles, three seeds, longer trainings (
 
 assets: $(VENV)/.installed  ## Train the networks that ship with the project again (hours on 2 cores)
 	dvc repro profiles/assets/dvc.yaml
+
+readme: $(VENV)/.installed  ## Write the README's table of methods again, from what the code trains
+	$(BIN)/python -m stages.explain --params params.yaml --readme README.md
 
 lock:  ## Pin the newest allowed versions (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --output-file requirements.lock

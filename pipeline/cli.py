@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     weights.add_argument("rest", nargs=argparse.REMAINDER)
     weights.set_defaults(command=_weights)
+    _add_explain(commands)
     verify = commands.add_parser("verify", help="re-hash every output against its manifest, and DVC's cache")
     verify.add_argument("--profile", help="default: all profiles")
     verify.set_defaults(command=_verify)
@@ -111,6 +112,19 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     run.add_argument("--profile", help="default: the root's own")
     run.add_argument("--gpu-slots", type=int, help="`gpu` stages at a time (default: one per GPU, 1 without)")
     run.set_defaults(command=_run)
+
+
+def _add_explain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    explain = commands.add_parser(
+        "explain",
+        help="show what a method trains, what it takes from the source, and its losses",
+        description="Try a method of params.yaml on small networks of the real architecture, and show what trains, "
+        "what comes from the source, and the losses. Needs no weights and no images; takes seconds.",
+    )
+    explain.add_argument("methods", nargs="*", metavar="METHOD", help="default: all of the profile")
+    explain.add_argument("--profile", help="default: the root's own")
+    explain.add_argument("--format", choices=("text", "markdown"), default="text", help="default: text")
+    explain.set_defaults(command=_explain)
 
 
 def _version() -> str:
@@ -210,6 +224,17 @@ def _weights(arguments: argparse.Namespace) -> None:
     """Become the process that fetches; downloading is a stage's work."""
     os.chdir(_root(arguments))
     os.execv(sys.executable, [sys.executable, "-m", "stages.fetch", *arguments.rest])
+
+
+def _explain(arguments: argparse.Namespace) -> None:
+    """Become the process that tries the methods; computing is a stage's work."""
+    from pipeline.profiles import dvcfile_of
+
+    root = _root(arguments)
+    params = Path(dvcfile_of(root, arguments.profile)).with_name("params.yaml").as_posix()
+    os.chdir(root)
+    command = ["-m", "stages.explain", "--params", params, "--format", arguments.format, "--", *arguments.methods]
+    os.execv(sys.executable, [sys.executable, *command])
 
 
 def _verify(arguments: argparse.Namespace) -> None:

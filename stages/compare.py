@@ -107,10 +107,10 @@ def _pictures(folder: Path, report: Report) -> None:
         if columns:
             write_png(sheets / f"{file_name(dataset)}.png", tiles.picture(columns, readable(dataset)))
         for method in comparison.methods(dataset):
-            columns = tiles.sweep_columns(comparison, dataset, method, report.sheet_faces)
-            if columns:
+            found = tiles.sweeps(comparison, dataset, method, report.sheet_faces)
+            if found:
                 title = f"{readable(method)} on {readable(dataset)}: blocks taken from the source"
-                write_png(sheets / f"{file_name(dataset)}-{file_name(method)}.png", tiles.picture(columns, title))
+                write_png(sheets / f"{file_name(dataset)}-{file_name(method)}.png", tiles.sweep_picture(found, title))
 
 
 def _record(run: Run, out: Path, report: Report) -> None:
@@ -119,6 +119,7 @@ def _record(run: Run, out: Path, report: Report) -> None:
         {
             "dataset": p.dataset,
             "method": p.method,
+            "snapshot": p.swap.snapshot,
             "swap": p.swap.kind,
             "level": p.swap.level,
             "seeds": p.seeds,

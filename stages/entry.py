@@ -28,7 +28,7 @@ def run(stage_fn: Callable[..., object], argv: Sequence[str] | None = None) -> N
 
     Every parameter is one flag (``crop_size: int`` -> ``--crop-size``); a parameter without a default is required.
     Every execution is one tracking run, opened and closed here; a parameter annotated ``Run`` receives it instead of a
-    flag.
+    flag. Of the processes that ``torchrun`` starts only the first keeps a record; the others receive None.
 
     Args:
         stage_fn: a typed function; its docstring is the help text.
@@ -39,7 +39,7 @@ def run(stage_fn: Callable[..., object], argv: Sequence[str] | None = None) -> N
     silence()
     _set_up_logging()
     hints = typing.get_type_hints(stage_fn)
-    tracked = [name for name, kind in hints.items() if kind is Run and name != "return"]
+    tracked = [name for name, kind in hints.items() if kind in (Run, Run | None) and name != "return"]
     flags = vars(_parser(stage_fn, hints, tracked).parse_args(argv))
     code = _guarded(stage_fn, flags, tracked)
     if code:
@@ -52,7 +52,8 @@ def _guarded(stage_fn: Callable[..., object], flags: dict[str, Any], tracked: li
     status: Status = "FAILED"
     error: BaseException | None = None
     try:
-        tracking = Run.open(_stage_name(stage_fn), flags)
+        if os.environ.get("RANK", "0") == "0":
+            tracking = Run.open(_stage_name(stage_fn), flags)
         stage_fn(**flags, **dict.fromkeys(tracked, tracking))
         status = "FINISHED"
         return 0

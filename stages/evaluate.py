@@ -1,4 +1,4 @@
-"""DVC stage ``evaluate``: measure a trained generator at every swap level."""
+"""DVC stage ``evaluate``: measure snapshots of a trained generator at every swap level."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import csv
 import hashlib
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +16,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.blend import Side, sweep_features
-from model.checkpoint.native import load_generator, read_header
+from model.blend import Side
 from model.data.images import UInt8, to_uint8, write_png
 from model.data.lmdb import LmdbImages
 from model.data.sheets import sheet
 from model.errors import BudgetError, UsageError
-from model.files import atomic_write_json, atomic_write_text, publish_folder, verify_manifest
-from model.finetune import load_method
-from model.finetune.technique import Technique, styled_ws
-from model.metrics.features import AttributeReader, StyleFeatures
+from model.files import atomic_write_json, atomic_write_text, publish_folder
+from model.metrics.features import AttributeReader, FeatureExtractor, StyleFeatures
 from model.metrics.prdc import COVERAGE_K
 from model.metrics.scores import PERFECT, SourceSide, TargetSide, worst
 from model.progress import Progress
 from model.training.randomness import latents
 from pipeline.params import read_section
 from pipeline.tracking import Run
+from stages.drawing import SOURCE, Cell, Cells, Picture
 from stages.entry import run as run_stage
-from stages.session import pick_device
+from stages.processes import pick_device
 
 BATCH = 64  # images generated at once: also the extractors' own batch
 NAMED_Z = 1000  # the hash of z covers the first so many
+COORDINATES = ("snapshot", "kimg", "swap", "level")  # of a row of numbers
 FAILURES = 8  # pairs on the sheet of the worst
-Cell = tuple[str, int]  # kind of swap, level in px
-SOURCE: Cell = ("source", 0)
-NO_SWAP: Cell = ("none", 0)
+FORMAT = 2  # of metrics.json; 1 knew no snapshots
+
+
+Scores = dict[str, float | None]
+Draw = Callable[[Tensor, bool], Iterable[Picture]]
 
 
 @dataclass(frozen=True)
@@ -63,55 +65,14 @@ class Drawn:
     features: list[np.ndarray]  # of the images with its own w, in batches
 
 
-class Cells:
-    """The source, the trained generator and everything swapped from the two."""
+@dataclass(frozen=True)
+class Found:
+    """What is kept of all cells once they are measured."""
 
-    def __init__(self, source: Path, trained: Path, swaps: Path, device: torch.device) -> None:
-        """Load and check all weights."""
-        self.details = verify_manifest(trained)
-        self.levels: list[int] = verify_manifest(swaps)["levels"]
-        self.source = load_generator(source / "networks.safetensors").to(device)
-        self.target = load_generator(trained / "generator.safetensors").to(device)
-        blends = {level: load_generator(swaps / f"weights-{level}.safetensors") for level in self.levels}
-        self.blends = {level: blend.to(device) for level, blend in blends.items()}
-        self.techniques: list[Technique] = load_method(self.details["techniques"])
-        self.sha256 = {
-            "source": read_header(source / "networks.safetensors").sha256,
-            "trained": read_header(trained / "generator.safetensors").sha256,
-        }
-        self.noise = self.source.synthesis.const_noise()
-        self.device = device
-
-    def names(self) -> list[Cell]:
-        """Return every cell: no swap, then weights, then features, by level."""
-        return [NO_SWAP, *(("weights", at) for at in self.levels), *(("features", at) for at in self.levels)]
-
-    def draw(self, z: Tensor, paired: bool, rgb_skip: Side) -> Iterator[tuple[Cell, Tensor | None, Tensor]]:
-        """Draw ``z`` by the source and by every cell.
-
-        Yields: the cell, its pictures with the source's w (None unless ``paired``), its pictures with its own w; the
-            same tensor twice where both w are equal.
-        """
-        ws = self.source.broadcast(self.source.mapping(z))
-        drawn = self.source.synthesis(ws, self.noise)
-        yield SOURCE, drawn, drawn
-        own = styled_ws(self.techniques, self.target, self.source, z)
-        same = torch.equal(ws, own)
-        drawn = self.target.synthesis(own, self.noise)
-        yield NO_SWAP, (drawn if same else self.target.synthesis(ws, self.noise)) if paired else None, drawn
-        swapped = {}
-        for at, blend in self.blends.items():
-            # A blend's mapping network is the source's, so its own w are the source's.
-            swapped[at] = blend.synthesis(blend.broadcast(blend.mapping(z)), self.noise)
-            yield ("weights", at), swapped[at] if paired else None, swapped[at]
-        # Handing over the source's RGB too draws, from equal w, what the swapped weights drew.
-        shared = swapped if rgb_skip == "source" else self._inject(ws, ws, rgb_skip) if paired or same else {}
-        mine = shared if same else self._inject(ws, own, rgb_skip)
-        for at in self.levels:
-            yield ("features", at), shared[at] if paired else None, mine[at]
-
-    def _inject(self, ws: Tensor, own: Tensor, rgb_skip: Side) -> dict[int, Tensor]:
-        return sweep_features(self.source, self.target, ws, own, self.noise, self.levels, rgb_skip)
+    scores: dict[Cell, Scores]
+    strips: dict[Cell, UInt8]  # the first pictures of each
+    shuffled: dict[str, float]  # of the main snapshot without a swap: each drawing beside another source face
+    failures: UInt8  # a sheet of its worst pairs
 
 
 def evaluate(params: Path, lmdb: Path, source: Path, trained: Path, swaps: Path, out: Path, run: Run) -> None:
@@ -121,14 +82,20 @@ def evaluate(params: Path, lmdb: Path, source: Path, trained: Path, swaps: Path,
     cells = Cells(source, trained, swaps, pick_device(settings.device))
     target = _reals(lmdb, cells.source.config.resolution, extractor, settings.seed)
     z = latents(settings.seed, "evaluate", 0, settings.images, cells.source.config.z_dim)
-    drawn = _draw_all(cells, z, settings, extractor)
-    side = SourceSide(np.concatenate(drawn[SOURCE].pairs), reader, settings.seed)
-    pairs = {name: np.concatenate(cell.pairs) for name, cell in drawn.items()}
+    untuned = _draw_all(cells.draw_source, z, settings, extractor)[SOURCE]
+    side = SourceSide(np.concatenate(untuned.pairs), reader, settings.seed)
+    found = _measure(cells, z, settings, side, target)
+    anchors = {
+        "source": target.scores(np.concatenate(untuned.features)) | PERFECT,
+        "shuffled": found.shuffled,
+        "real_split": target.floor(),
+    }
     metrics = {
-        "format": 1,
+        "format": FORMAT,
         **{name: cells.details[name] for name in ("method", "dataset", "seed")},
-        "anchors": _anchors(drawn, side, target),
-        "cells": [_row(name, drawn[name], side, target) for name in cells.names()],
+        "snapshots": {take.name: take.kimg for take in cells.takes},
+        "anchors": {name: _finite(values) for name, values in anchors.items()},
+        "cells": _rows(cells, found.scores),
         "n_gen": settings.images,
         "n_pairs": settings.pairs,
         "n_real": len(target.train),
@@ -139,7 +106,8 @@ def evaluate(params: Path, lmdb: Path, source: Path, trained: Path, swaps: Path,
         "weights": cells.sha256,
         "made_with": {"device": cells.device.type, "torch": torch.__version__, "rgb_skip": settings.rgb_skip},
     }
-    _publish(out, metrics, _tiles(pairs, settings.tiles), _failures(side, pairs[NO_SWAP]))
+    found.strips[SOURCE] = _strip(untuned, settings.tiles)
+    _publish(out, metrics, _tiles(cells, found.strips), found.failures)
     _record(run, out, metrics)
 
 
@@ -165,54 +133,84 @@ def _reals(lmdb: Path, resolution: int, extractor: StyleFeatures, seed: int) -> 
 
 
 @torch.inference_mode()
-def _draw_all(cells: Cells, z: Tensor, settings: EvaluateParams, extractor: StyleFeatures) -> dict[Cell, Drawn]:
-    """Draw all z by the source and by every cell, in batches; keep pictures of pairs, and features of everything."""
-    drawn = {name: Drawn([], [], []) for name in (SOURCE, *cells.names())}
+def _draw_all(draw: Draw, z: Tensor, settings: EvaluateParams, extractor: FeatureExtractor) -> dict[Cell, Drawn]:
+    """Draw all z in batches; keep pictures of pairs, and features of everything."""
+    drawn: dict[Cell, Drawn] = {}
     with Progress("evaluate", total=len(z), unit="faces") as progress:
         for start in range(0, len(z), BATCH):
-            batch = z[start : start + BATCH].to(cells.device)
+            batch = z[start : start + BATCH]
             kept = max(0, min(len(batch), settings.pairs - start))
-            for name, paired, own in cells.draw(batch, kept > 0, settings.rgb_skip):
+            for name, paired, own in draw(batch, kept > 0):
+                cell = drawn.setdefault(name, Drawn([], [], []))
                 mine = to_uint8(own)
-                drawn[name].features.append(extractor(mine))
+                cell.features.append(extractor(mine))
                 if paired is not None:
-                    drawn[name].pairs.append(mine[:kept] if paired is own else to_uint8(paired[:kept]))
-                    drawn[name].own.extend([] if paired is own else [mine[:kept]])
+                    cell.pairs.append(mine[:kept] if paired is own else to_uint8(paired[:kept]))
+                    cell.own.extend([] if paired is own else [mine[:kept]])
             progress.update(len(batch))
     return drawn
 
 
-def _anchors(drawn: Mapping[Cell, Drawn], side: SourceSide, target: TargetSide) -> dict[str, dict[str, float | None]]:
-    """What the cells lie between: the untuned source, pairs of different faces, and the real images themselves."""
-    anchors = {
-        "source": target.scores(np.concatenate(drawn[SOURCE].features)) | PERFECT,
-        "shuffled": side.shuffled(side.see(np.concatenate(drawn[NO_SWAP].pairs))),
-        "real_split": target.floor(),
-    }
-    return {name: _finite(values) for name, values in anchors.items()}
+def _measure(cells: Cells, z: Tensor, settings: EvaluateParams, side: SourceSide, target: TargetSide) -> Found:
+    """Measure snapshot by snapshot, so that the pictures of one at a time are in memory."""
+    scores, strips, shuffled, failures = {}, {}, None, None
+    for snapshot in cells.targets:
+        draw = partial(cells.draw, snapshot, settings.rgb_skip)
+        for cell, drawn in _draw_all(draw, z, settings, target.extractor).items():
+            scores[cell], strips[cell] = _scores(drawn, side, target), _strip(drawn, settings.tiles)
+            if shuffled is None:  # the first cell is the main snapshot without a swap
+                plain = np.concatenate(drawn.pairs)
+                shuffled, failures = side.shuffled(side.see(plain)), _failures(side, plain)
+    assert shuffled is not None
+    assert failures is not None
+    return Found(scores, strips, shuffled, failures)
 
 
 def _name(instrument: AttributeReader | StyleFeatures) -> dict[str, str]:
     return {"name": instrument.name, "sha256": instrument.weights_sha256}
 
 
-def _row(name: Cell, drawn: Drawn, side: SourceSide, target: TargetSide) -> dict[str, Any]:
+def _rows(cells: Cells, scores: Mapping[Cell, Scores]) -> list[dict[str, Any]]:
+    """One row per name of a snapshot and swap; names that mean the same snapshot share their numbers.
+
+    ``snapshot`` is empty where a single one was swept.
+    """
+    return [
+        {
+            "snapshot": take.name if len(cells.takes) > 1 else "", "kimg": take.kimg, "swap": name.kind,
+            "level": name.level, **scores[name],
+        }
+        for take in cells.takes
+        for name in cells.names(take.folder)
+    ]  # fmt: skip
+
+
+def _scores(drawn: Drawn, side: SourceSide, target: TargetSide) -> Scores:
     """One cell's numbers: fit, likeness with the source's w, and (``..._own``) likeness with its own w."""
     likeness = side.scores(side.see(np.concatenate(drawn.pairs)))
     own = side.means(side.see(np.concatenate(drawn.own))) if drawn.own else likeness
-    values = target.scores(np.concatenate(drawn.features)) | likeness | {f"{key}_own": own[key] for key in PERFECT}
-    return {"swap": name[0], "level": name[1], **_finite(values)}
+    return _finite(
+        target.scores(np.concatenate(drawn.features)) | likeness | {f"{key}_own": own[key] for key in PERFECT}
+    )
 
 
-def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+def _finite(values: Mapping[str, float]) -> Scores:
     """JSON has no NaN: what could not be measured is null."""
     return {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
 
 
-def _tiles(pairs: Mapping[Cell, UInt8], count: int) -> dict[str, UInt8]:
-    """The first pictures of everything, side by side, by file name: ``source``, ``none-0``, ``weights-8``, ..."""
-    names = {cell: "source" if cell == SOURCE else f"{cell[0]}-{cell[1]}" for cell in pairs}
-    return {names[cell]: np.concatenate(list(images[:count]), axis=1) for cell, images in pairs.items()}
+def _strip(drawn: Drawn, count: int) -> UInt8:
+    """The first pictures of a cell, side by side."""
+    return np.concatenate(list(np.concatenate(drawn.pairs)[:count]), axis=1)
+
+
+def _tiles(cells: Cells, strips: Mapping[Cell, UInt8]) -> dict[str, UInt8]:
+    """Pictures by file name: ``source``, ``none-0``, ``weights-8``, ...; of several snapshots in a folder per name."""
+    tiles = {SOURCE.file: strips[SOURCE]}
+    for take in cells.takes:
+        name = take.name if len(cells.takes) > 1 else ""
+        tiles |= {cell._replace(snapshot=name).file: strips[cell] for cell in cells.names(take.folder)}
+    return tiles
 
 
 def _failures(side: SourceSide, images: UInt8) -> UInt8:
@@ -241,11 +239,13 @@ def _publish(out: Path, metrics: Mapping[str, Any], tiles: Mapping[str, UInt8], 
 
 def _record(run: Run, out: Path, metrics: Mapping[str, Any]) -> None:
     grid = {name: metrics[name] for name in ("method", "dataset", "seed")}
-    for row in metrics["cells"]:
-        numbers = {key: value for key, value in row.items() if key not in ("swap", "level") and value is not None}
-        name = "no swap" if row["swap"] == "none" else f"{row['swap']} {row['level']} px"
-        run.log_cell(name, grid | {"swap": row["swap"], "swap_level": row["level"]}, numbers)
-        if row["swap"] == "none":
+    for index, row in enumerate(metrics["cells"]):
+        numbers = {key: value for key, value in row.items() if key not in COORDINATES and value is not None}
+        swap = "no swap" if row["swap"] == "none" else f"{row['swap']} {row['level']} px"
+        name = f"{row['snapshot']}, {swap}" if row["snapshot"] else swap
+        tags = {"swap": row["swap"], "swap_level": row["level"], "snapshot": row["snapshot"], "kimg": row["kimg"]}
+        run.log_cell(name, grid | tags, numbers)
+        if index == 0:
             run.log_metrics(numbers)
     run.log_table("cells", [grid | row for row in metrics["cells"]])
     run.log_table("anchors", [{"anchor": name, **values} for name, values in metrics["anchors"].items()])

@@ -10,12 +10,16 @@ import ast
 import hashlib
 from pathlib import Path
 
-from model.files import atomic_write_json
+from model.files import atomic_write_json, sha256_file
+from model.shipped import shipped
 from pipeline.params import ParamsError, read_params
 from stages.entry import run
 
 ROOT = Path(__file__).resolve().parent.parent
 FINETUNE = ROOT / "model" / "finetune"
+STAGES = ("train", "session", "snapshots")
+STYLE_NET = "style_net"  # the weights that they read
+METRICS = ("features", "frechet", "kid", "memorisation", "nets", "prdc")  # what snapshots are judged with
 
 
 def plan(params: Path, method: str, out: Path) -> None:
@@ -41,10 +45,13 @@ def fingerprints(techniques: list[str]) -> dict[str, str]:
     files = [FINETUNE / f"{name}.py" for name in ["__init__", "technique", *techniques]]
     for folder in ("networks", "ops", "training"):
         files += (ROOT / "model" / folder).rglob("*.py")
-    files += [ROOT / "stages" / "train.py", ROOT / "stages" / "session.py", ROOT / "model" / "data" / "dataset.py"]
-    if "ada" not in techniques:
-        files = [path for path in files if not path.stem.startswith("augment")]
-    return {path.relative_to(ROOT).as_posix(): fingerprint(path) for path in sorted(set(files))}
+    files += [ROOT / "stages" / f"{name}.py" for name in STAGES] + [ROOT / "model" / "data" / "dataset.py"]
+    files += [ROOT / "model" / "metrics" / f"{name}.py" for name in METRICS]
+    if not {"ada", "augment"} & set(techniques):
+        files = [path for path in files if path.parent == FINETUNE or not path.stem.startswith("augment")]
+    weights = shipped(STYLE_NET)
+    judge = {weights.relative_to(ROOT).as_posix(): sha256_file(weights)}
+    return judge | {path.relative_to(ROOT).as_posix(): fingerprint(path) for path in sorted(set(files))}
 
 
 def fingerprint(path: Path) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 
 from benchmarks.sweep import full_passes
 from benchmarks.textbook import TextbookDiscriminator, TextbookGenerator, assert_same_function
+from benchmarks.train_step import CONFIGS
+from benchmarks.variants import METHODS, PLAIN, measure, summary, trainer_of
 from model.blend import sweep_features
 from model.networks.discriminator import Discriminator, DiscriminatorConfig
 from model.networks.generator import Generator, GeneratorConfig
@@ -36,3 +40,14 @@ def test_a_sweep_with_shared_prefixes_draws_what_full_passes_draw_bit_for_bit() 
         full = full_passes(source, target, ws, noise, (4, 8))
         shared = sweep_features(source, target, *ws, noise, (4, 8), "source")
     assert all(torch.equal(full[at], shared[at]) for at in (4, 8))
+
+
+def test_variants_of_the_step_run_every_phase_of_the_loop_and_are_compared_with_the_plain_one() -> None:
+    config = dataclasses.replace(CONFIGS["16"], batch=8)
+    trainers = {name: trainer_of(config, name) for name in METHODS}
+    assert trainers["two parts"].accumulate == 2
+    assert trainers["bf16"].nets.discriminator.activations == torch.bfloat16
+    table = summary(measure(trainers, 1, warm=False))
+    assert {row["iteration"]["ratio"] for name, row in table.items() if name == PLAIN} == {1.0}
+    assert all(row["pl"]["seconds"] > 0 for row in table.values())
+    assert all(trainer.mean_path > 0 for trainer in trainers.values())

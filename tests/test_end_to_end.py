@@ -15,9 +15,10 @@ from pipeline.params import read_params
 from tests.project import ROOT, copy_project, ran, repro
 from tests.tiny import tiny_generator
 
+RGB_16 = {"space": "rgb", "resolutions": [4, 8, 16], "weight": 1.0, "reduction": "sum"}
 METHODS = {
     "freeze_g": {"freeze_d": {"train_up_to": 16}, "freeze_g": {"train_from": 16}, "freeze_mapping": {}},
-    "structure_loss": {"freeze_d": {"train_up_to": 16}, "structure_loss": {"up_to": 16, "weight": 1.0}},
+    "structure_loss": {"freeze_d": {"train_up_to": 16}, "structure_loss": RGB_16},
 }
 
 pytestmark = pytest.mark.slow
@@ -37,7 +38,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params["lmdb"]["min_heldout"] = 4
     params["pretrained"] |= {"weights": "source.safetensors", "resolution": 32}
     params["train"] |= {"kimg": 0.064, "batch": 8, "tick_kimg": 0.032, "sample_kimg": 0.032, "state_kimg": 0.032}
-    params["swap"] |= {"levels": [8, 16], "faces": 4}
+    params["snapshots"] |= {"kimg": 0.032, "images": 16}
+    params["swap"] |= {"levels": [8, 16], "snapshots": ["kept", 0.032], "faces": 4}
     params["evaluate"] |= {"images": 128, "pairs": 64, "tiles": 8}
     with (home / "params.yaml").open("w") as file:
         YAML().dump(params, file)
@@ -53,6 +55,7 @@ def test_every_stage_leaves_a_verified_folder_and_the_report_shows_every_method(
     assert all(method in page for method in METHODS)
     metrics = json.loads((home / "reports" / "demo" / "metrics.json").read_text())
     assert set(METHODS) <= set(metrics["flat"])
+    assert "the same 2 snapshots (kept, 0.032 kimg)" in page
 
 
 def test_a_second_repro_executes_nothing(home: Path) -> None:
@@ -77,4 +80,8 @@ def test_a_changed_number_reruns_only_what_depends_on_it(home: Path) -> None:
     with file.open("w") as stream:
         YAML().dump(params, stream)
     assert ran(repro(home)) == {"compare"}
+    params["swap"]["snapshots"] = ["last"]
+    with file.open("w") as stream:
+        YAML().dump(params, stream)
+    assert {stage.partition("@")[0] for stage in ran(repro(home))} == {"swap", "evaluate", "compare"}
     file.write_text(before)

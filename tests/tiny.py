@@ -9,7 +9,8 @@ from model.data.dataset import ArrayImages
 from model.finetune.technique import Networks, Technique
 from model.networks.discriminator import Discriminator, DiscriminatorConfig
 from model.networks.generator import Generator, GeneratorConfig
-from model.training.trainer import TrainConfig, Trainer
+from model.training.config import TrainConfig
+from model.training.trainer import Trainer
 
 CONFIG = TrainConfig(
     kimg=0.04, batch=4, tick_kimg=0.008, lr_g=0.002, lr_d=0.002, r1_gamma=1.0, r1_every=4, path_weight=2.0,

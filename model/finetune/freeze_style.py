@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from model.errors import UsageError
-from model.finetune.technique import Technique
+from model.finetune.technique import Codes, Technique
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,6 @@ class FreezeStyle(Technique):
         if not 1 <= self.coarse_ws <= num_ws:
             raise UsageError(f"methods: freeze_style.coarse_ws: found {self.coarse_ws}, expected 1 to {num_ws}")
 
-    def styles(self, ws: Tensor, source_ws: Callable[[], Tensor]) -> Tensor:
+    def styles(self, ws: Tensor, codes: Codes) -> Tensor:
         """Replace the coarse rows."""
-        return torch.cat([source_ws()[:, : self.coarse_ws], ws[:, self.coarse_ws :]], 1)
+        return torch.cat([codes.source_ws[:, : self.coarse_ws], ws[:, self.coarse_ws :]], 1)

@@ -10,21 +10,39 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 
 from model.errors import UsageError
 from model.networks.discriminator import Discriminator
 from model.networks.generator import BlockOutput, Generator, Noise
 
+# The discriminator's transformations, in the order in which they happen, and NVIDIA's names for groups of them.
+Blit = Literal["flip", "quarter_turns", "whole_shift"]
+Geometry = Literal["scale", "pre_rotation", "aspect", "post_rotation", "shift"]
+Colour = Literal["brightness", "contrast", "luma_flip", "hue", "saturation"]
+Transforms = Literal["b", "g", "c", "bg", "bc", "gc", "bgc"] | tuple[Blit | Geometry | Colour, ...]
+GROUPS: dict[str, tuple[str, ...]] = {"b": get_args(Blit), "g": get_args(Geometry), "c": get_args(Colour)}
+
 
 @dataclass(frozen=True)
 class AdaConfig:
-    """Adaptive discriminator augmentation: what a technique asks of the training loop."""
+    """How the probability of the discriminator's augmentation follows overfitting."""
 
     target: float  # wanted mean sign of the discriminator on real images
     kimg: float  # thousands of images for p to go from 0 to 1
     every: int  # batches between updates of p
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Discriminator augmentation: what a technique asks of the training loop."""
+
+    p: float  # probability of every transformation, to start from
+    transforms: frozenset[str]  # names of those that may happen
+    ada: AdaConfig | None  # None keeps p
 
 
 @dataclass
@@ -51,6 +69,17 @@ class Networks:
         nets.source = None
         return nets
 
+    def compute_in(self, activations: torch.dtype | None) -> None:
+        """Choose the precision of features while training; None is that of the parameters.
+
+        Parameters, mapping network, demodulation, accumulated RGB, minibatch statistics, the last layers, losses,
+        optimisers and the average keep the parameters' precision.
+        """
+        for generator in (self.source, self.generator):
+            if generator is not None:
+                generator.synthesis.activations = activations
+        self.discriminator.activations = activations
+
     def loaded_source(self, asked_by: str) -> Generator:
         """Return the source generator.
 
@@ -63,18 +92,55 @@ class Networks:
 
 
 @dataclass
+class Codes:
+    """What the style vectors of one batch are made from: one code per image, or two where styles are mixed."""
+
+    purpose: str  # the step that draws: d, g or path; "use" when a trained generator draws
+    target: tuple[Tensor, ...]  # the generator's w of each code, [N, w_dim]
+    make_source: Callable[[], tuple[Tensor, ...]]
+    crossover: int  # first row of ws that the second code is used for
+    num_ws: int
+    random: torch.Generator  # for draws of a technique's own, for the whole batch
+    batch: int  # images of the whole batch; N may be a share of them
+    take: Callable[[Tensor], Tensor]  # from [batch, ...] the rows of the share
+
+    @property
+    def ws(self) -> Tensor:
+        """The generator's own style vectors, ``[N, num_ws, w_dim]``."""
+        return self.mix(self.target, self.crossover)
+
+    @cached_property
+    def source(self) -> tuple[Tensor, ...]:
+        """The source mapping's w of each code, without gradient."""
+        return self.make_source()
+
+    @cached_property
+    def source_ws(self) -> Tensor:
+        """The source mapping's style vectors with the same crossover, ``[N, num_ws, w_dim]``, without gradient."""
+        return self.mix(self.source, self.crossover)
+
+    def mix(self, codes: Sequence[Tensor], crossover: int) -> Tensor:
+        """Take rows from ``crossover`` on from the second code, if there are two: ``[N, num_ws, w_dim]``."""
+        first = codes[0][:, None]
+        if len(codes) == 1:
+            return first.expand(-1, self.num_ws, -1)
+        second = codes[1][:, None]
+        return torch.cat([first.expand(-1, crossover, -1), second.expand(-1, self.num_ws - crossover, -1)], 1)
+
+
+@dataclass
 class GeneratorPass:
     """One pass of the generator in a training step, as the techniques see it."""
 
     ws: Tensor  # [N, num_ws, w_dim] the style vectors used, techniques applied
     noise: Noise  # the maps used; a source pass shares them
     outputs: dict[int, BlockOutput]  # by resolution in px, the ones the techniques asked for
-    make_source_ws: Callable[[], Tensor]
+    codes: Codes
 
-    @cached_property
+    @property
     def source_ws(self) -> Tensor:
         """The source mapping's style vectors for the same z and the same mixing crossover, without gradient."""
-        return self.make_source_ws()
+        return self.codes.source_ws
 
 
 @dataclass(frozen=True)
@@ -87,8 +153,8 @@ class Technique:
     def freeze(self, nets: Networks) -> None:
         """Take parameters out of training with ``requires_grad_(False)``."""
 
-    def styles(self, ws: Tensor, source_ws: Callable[[], Tensor]) -> Tensor:
-        """Return the style vectors to use instead of ``ws``; both are ``[N, num_ws, w_dim]``."""
+    def styles(self, ws: Tensor, codes: Codes) -> Tensor:
+        """Return the style vectors to use instead of ``ws [N, num_ws, w_dim]``, which were made from ``codes``."""
         return ws
 
     def taps(self, resolutions: tuple[int, ...]) -> tuple[int, ...]:
@@ -99,9 +165,33 @@ class Technique:
         """Return a loss to add to the generator's, or None."""
         return None
 
-    def augmentation(self) -> AdaConfig | None:
-        """Return the settings of discriminator augmentation, or None for no augmentation."""
+    def path_length(self) -> bool:
+        """Return whether path-length regularisation may run; one False turns it off."""
+        return True
+
+    def augmentation(self, nets: Networks) -> Augmentation | None:
+        """Return how to augment what the discriminator sees, or None for no augmentation."""
         return None
+
+
+def augmentation_of(techniques: Sequence[Technique], nets: Networks) -> Augmentation | None:
+    """Return the augmentation that a method asks for.
+
+    Raises: UsageError if two techniques ask for one.
+    """
+    found = [(type(t).__name__.lower(), asked) for t in techniques if (asked := t.augmentation(nets)) is not None]
+    if len(found) > 1:
+        names = " and ".join(name for name, _ in found)
+        raise UsageError(f"methods: found {names} in one method, but each sets the probability of augmentation; "
+                         "keep one of them")  # fmt: skip
+    return found[0][1] if found else None
+
+
+def transform_names(transforms: Transforms) -> frozenset[str]:
+    """Return the names that a setting ``transforms`` stands for: those listed, or those of the groups b, g and c."""
+    if isinstance(transforms, str):
+        return frozenset(name for group in transforms for name in GROUPS[group])
+    return frozenset(transforms)
 
 
 def check_resolution(name: str, value: int, resolution: int, lowest: int = 4) -> None:
@@ -116,13 +206,15 @@ def styled_ws(techniques: Sequence[Technique], target: Generator, source: Genera
 
     A FreezeSG generator takes its coarse rows from the source's mapping network, in use as in training.
     """
-    ws = target.broadcast(target.mapping(z))
 
-    def source_ws() -> Tensor:
+    def make_source() -> tuple[Tensor, ...]:
         if source is None:
             raise UsageError("styles: the techniques of this generator need the source generator's mapping network")
-        return source.broadcast(source.mapping(z))
+        return (source.mapping(z),)
 
+    ws_of = (target.mapping(z),)
+    codes = Codes("use", ws_of, make_source, target.num_ws, target.num_ws, torch.Generator(), len(z), lambda x: x)
+    ws = codes.ws
     for technique in techniques:
-        ws = technique.styles(ws, source_ws)
+        ws = technique.styles(ws, codes)
     return ws

@@ -13,7 +13,8 @@ from model.metrics.bootstrap import mean_interval
 from model.metrics.features import AttributeReader, FaceReading, FeatureExtractor
 from model.metrics.frechet import Features, frechet_distance
 from model.metrics.kid import kid
-from model.metrics.prdc import distances, prdc
+from model.metrics.memorisation import nn_ratio
+from model.metrics.prdc import prdc
 from model.metrics.similarity import (
     Images,
     PerPair,
@@ -125,7 +126,7 @@ class TargetSide:
                 "fid_heldout": frechet_distance(features, self.heldout),
                 "kid_x1e3": 1e3 * kernel.value,
                 "kid_x1e3_std": 1e3 * kernel.std,
-                "nn_ratio": _nearest(features, self.train) / _nearest(self.heldout, self.train),
+                "nn_ratio": nn_ratio(features, self.train, self.heldout),
             }
         ) | {name: float(shares[name]) for name in ("precision", "recall", "density", "coverage", "coverage_expected")}
 
@@ -152,7 +153,3 @@ def worst(values: NDArray[np.floating], count: int) -> NDArray[np.intp]:
     """Indices of the ``count`` largest values, largest first: which pairs a failure sheet shows."""
     order: NDArray[np.intp] = np.argsort(-np.asarray(values), kind="stable")[:count]
     return order
-
-
-def _nearest(rows: Features, others: Features) -> float:
-    return float(np.median(distances(rows, others).min(axis=1)))

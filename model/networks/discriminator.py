@@ -49,7 +49,7 @@ class DiscriminatorBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, in, R, R]`` to ``[N, out, R/2, R/2]``."""
-        skip = F.conv2d(low_pass(x, 1, down=2), self.skip * self.skip_gain)
+        skip = F.conv2d(low_pass(x, 1, down=2), (self.skip * self.skip_gain).to(x.dtype))
         main: Tensor = self.conv1(low_pass(self.conv0(x), 2), stride=2, pad=0)
         return main + skip
 
@@ -60,6 +60,7 @@ class Discriminator(nn.Module):
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
         self.config = config
+        self.activations: torch.dtype | None = None  # of the blocks; None is that of the images
         top = config.channels(4)
         self.from_rgb = Conv(3, config.channels(config.resolution), 1)
         self.blocks = nn.ModuleDict(
@@ -74,9 +75,10 @@ class Discriminator(nn.Module):
         size = self.config.resolution
         if images.ndim != 4 or images.shape[1:] != (3, size, size):
             raise ValueError(f"images: found shape {list(images.shape)}, expected [N, 3, {size}, {size}]")
-        x = self.from_rgb(images.contiguous(memory_format=torch.channels_last))
+        x = images.contiguous(memory_format=torch.channels_last)
+        x = self.from_rgb(x if self.activations is None else x.to(self.activations))
         for resolution in self.config.resolutions:
             x = self.blocks[str(resolution)](x)
-        x = self.conv(minibatch_stddev(x))
+        x = self.conv(minibatch_stddev(x.to(images.dtype)))
         logits: Tensor = self.out(self.fc(x.flatten(1)))
         return logits

@@ -121,6 +121,7 @@ class Synthesis(nn.Module):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
+        self.activations: torch.dtype | None = None  # of the features; None is that of the parameters
         self.const = nn.Parameter(torch.randn(config.channels(4), 4, 4))
         self.blocks = nn.ModuleDict({str(r): SynthesisBlock(config, r) for r in config.resolutions})
 
@@ -168,8 +169,8 @@ class Synthesis(nn.Module):
         if len(noise) != self.config.num_ws - 1:
             raise ValueError(f"noise: found {len(noise)} maps, expected {self.config.num_ws - 1}")
         if after is None:
-            x = self.const.to(memory_format=torch.contiguous_format)[None].expand(ws.shape[0], -1, -1, -1)
-            rgb, start = None, 0
+            x = self.const.to(self.activations or self.const.dtype, memory_format=torch.contiguous_format)
+            x, rgb, start = x[None].expand(ws.shape[0], -1, -1, -1), None, 0
         else:
             x, rgb, start = after.features, after.rgb, after.resolution
         for resolution in (r for r in self.config.resolutions if r > start):

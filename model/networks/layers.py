@@ -75,7 +75,8 @@ class Conv(nn.Module):
     def forward(self, x: Tensor, *, stride: int = 1, pad: int | None = None) -> Tensor:
         """Map ``[N, in, H, W]`` to ``[N, out, H', W']``; ``pad`` defaults to keeping the size."""
         pad = self.weight.shape[-1] // 2 if pad is None else pad
-        y = F.conv2d(x, self.weight * self.weight_gain, self.bias * self.gain, stride=stride, padding=pad)
+        weight, bias = (self.weight * self.weight_gain).to(x.dtype), (self.bias * self.gain).to(x.dtype)
+        y = F.conv2d(x, weight, bias, stride=stride, padding=pad)
         return F.leaky_relu(y, SLOPE, inplace=True)
 
 
@@ -110,15 +111,17 @@ class ModulatedConv(nn.Module):
         style = self.affine(w)
         weight = self.weight * self.weight_gain
         demodulation = torch.rsqrt(style.square() @ weight.square().sum((2, 3)).t() + EPSILON) * GAIN
-        x = x * style[:, :, None, None]
+        x = (x * style.to(x.dtype)[:, :, None, None]).contiguous(memory_format=torch.channels_last)
+        weight = weight.to(x.dtype)
         if self.up:
             x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)  # to 2H + 1, the filter makes it 2H
             x = low_pass(x, 1, gain=4.0)
         else:
             x = F.conv2d(x, weight, padding=1)
-        x = torch.addcmul((self.bias * GAIN)[None, :, None, None], x, demodulation[:, :, None, None])
+        bias, demodulation = (self.bias * GAIN).to(x.dtype), demodulation.to(x.dtype)
+        x = torch.addcmul(bias[None, :, None, None], x, demodulation[:, :, None, None])
         if noise is not None:
-            x = x + noise * (self.noise_strength * GAIN)
+            x = x + (noise * (self.noise_strength * GAIN)).to(x.dtype)
         return F.leaky_relu(x, SLOPE, inplace=True)
 
 
@@ -133,12 +136,17 @@ class ToRgb(nn.Module):
         self.weight_gain = 1.0 / math.sqrt(in_channels)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """Map ``[N, C, H, W]`` with the style ``w [N, w_dim]`` to ``[N, 3, H, W]``."""
+        """Map ``[N, C, H, W]`` with the style ``w [N, w_dim]`` to ``[N, 3, H, W]``, in the precision of ``w``."""
         n, c, height, width = x.shape
         weight = (self.weight * self.weight_gain) * self.affine(w)[:, None, :]  # [N, 3, C]
         pixels = x.permute(0, 2, 3, 1).reshape(n, height * width, c)
-        rgb = torch.bmm(pixels, weight.transpose(1, 2)) + self.bias  # [N, H W, 3]
+        rgb = torch.bmm(pixels, weight.transpose(1, 2).to(x.dtype)).to(w.dtype) + self.bias  # [N, H W, 3]
         return rgb.reshape(n, height, width, 3).permute(0, 3, 1, 2)
+
+
+def stddev_group(n: int, group: int = 4) -> int:
+    """Return how many of ``n`` images are compared with each other: the largest divisor of ``n`` up to ``group``."""
+    return max(k for k in range(1, min(group, n) + 1) if n % k == 0)
 
 
 def minibatch_stddev(x: Tensor, group: int = 4) -> Tensor:
@@ -155,7 +163,7 @@ def minibatch_stddev(x: Tensor, group: int = 4) -> Tensor:
     Source: Karras et al. 2018, section 3.
     """
     n, _, height, width = x.shape
-    size = max(k for k in range(1, min(group, n) + 1) if n % k == 0)
+    size = stddev_group(n, group)
     deviation = torch.sqrt(x.reshape(size, n // size, -1).var(0, unbiased=False) + EPSILON).mean(1)
     plane = deviation.repeat(size)[:, None, None, None].expand(n, 1, height, width)
     return torch.cat([x, plane], 1)

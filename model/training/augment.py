@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.finetune.technique import AdaConfig
+from model.finetune.technique import GROUPS, Augmentation
 from model.training import augment_colour as colour
 from model.training import augment_geometry as geometry
+from model.training.shares import Share
+from model.training.world import ALONE, World
 
-GEOMETRY = (
-    "flip", "quarter_turns", "whole_shift", "scale", "pre_rotation", "aspect", "post_rotation", "shift",
-)  # fmt: skip
-COLOUR = ("brightness", "contrast", "luma_flip", "hue", "saturation")
+GEOMETRY = GROUPS["b"] + GROUPS["g"]
+COLOUR = GROUPS["c"]
 ALL = frozenset(GEOMETRY + COLOUR)
 
 SHIFT = 0.125  # of the image's size: bound of whole_shift, standard deviation of shift
@@ -28,39 +28,61 @@ CONTRAST, SATURATION = 0.5, 1.0  # standard deviations of log2
 
 
 class AdaController:
-    """Raises ``p`` while D recognises reals too confidently, lowers it otherwise.
+    """Raises ``p`` while D recognises reals too confidently, lowers it otherwise; or keeps it, if so asked.
 
     Source: Karras et al. 2020 (ADA), section 3.1, with the heuristic r_t.
     """
 
-    def __init__(self, config: AdaConfig, p: float = 0.0) -> None:
-        self.config = config
-        self.p = p  # probability of every transformation
+    def __init__(self, asked: Augmentation) -> None:
+        self.config = asked.ada  # None: p stays
+        self.transforms = asked.transforms
+        self.p = asked.p  # probability of every transformation
         self.r = 0.0  # mean sign of D on reals, between the last two updates
-        self._signs: Tensor | float = 0.0  # stays on D's device until the next update
+        self._signs: Tensor | float = 0.0  # of this process; stays on D's device until the next update
         self._count = 0  # logits behind it
         self._images = 0  # images since the last update
 
     def observe(self, real_logits: Tensor) -> None:
         """Take note of D's logits of (augmented) reals, any shape; does not wait for the device."""
+        if self.config is None:
+            return
         self._signs = self._signs + real_logits.detach().sign().sum(dtype=torch.float32)
         self._count += real_logits.numel()
 
-    def update(self, iteration: int, batch: int) -> None:
+    def update(self, iteration: int, batch: int, world: World = ALONE) -> None:
         """Count ``batch`` images, and in every ``every``-th iteration move ``p`` by their share of the ramp.
 
         Args:
             iteration: of the training loop.
-            batch: reals shown to D in it, over all devices.
+            batch: reals shown to D in it, over all processes.
+            world: the processes, all of which must call.
         """
-        self._images += batch
-        if iteration % self.config.every or self._count == 0:
+        if self.config is None:
             return
-        self.r = float(self._signs) / self._count
+        self._images += batch
+        if iteration % self.config.every or self._images == 0:
+            return
+        signs, count = self._total(world)
+        if count == 0:
+            return
+        self.r = signs / count
         step = self._images / (self.config.kimg * 1000.0)
         direction = (self.r > self.config.target) - (self.r < self.config.target)
         self.p = min(max(self.p + direction * step, 0.0), 1.0)
         self._signs, self._count, self._images = 0.0, 0, 0
+
+    def fold(self, world: World) -> None:
+        """Add up the signs of all processes, which must all call, in the first one; the others go on from 0."""
+        if world.size > 1:
+            signs, count = self._total(world)
+            self._signs, self._count = (signs, count) if world.rank == 0 else (0.0, 0)
+
+    def _total(self, world: World) -> tuple[float, int]:
+        if world.size == 1:
+            return float(self._signs), self._count
+        signs = torch.as_tensor(self._signs, dtype=torch.float32)
+        signs, count = world.sum(torch.stack([signs, torch.tensor(float(self._count)).to(signs)])).tolist()
+        return float(signs), round(count)
 
     def state_dict(self) -> dict[str, float]:
         """Return what a continued run needs, as plain numbers."""
@@ -92,21 +114,33 @@ class Draws:
         normal = torch.randn(n, 7, generator=generator, dtype=torch.float64)
         return cls(chance[:, : len(ALL)], chance[:, len(ALL) :], normal)
 
+    def of(self, share: Share) -> Draws:
+        """Return what a share of the batch needs."""
+        return Draws(share.take(self.gates), share.take(self.uniform), share.take(self.normal))
+
     def where(self, name: str, p: float, value: Tensor) -> Tensor:
         """Return ``value`` for the images that transformation ``name`` happens to, 0 for the others."""
         return value * (self.gates[:, (GEOMETRY + COLOUR).index(name)] < p)
 
 
-def augment(images: Tensor, p: float, generator: torch.Generator, *, allowed: frozenset[str] = ALL) -> Tensor:
+def augment(
+    images: Tensor,
+    p: float,
+    generator: torch.Generator,
+    *,
+    allowed: frozenset[str] = ALL,
+    share: Share | None = None,
+) -> Tensor:
     """Apply every transformation to every image with probability ``p``.
 
     Differentiable any number of times with respect to ``images``.
 
     Args:
         images: ``[N, 3, H, W]``, about [-1, 1].
-        p: probability, 0 to 1; at 0 the result is ``images`` itself and nothing is computed.
-        generator: on the CPU, the only source of randomness; what is drawn from it depends on N alone.
+        p: probability, 0 to 1; at 0 the result is ``images`` itself, nothing is drawn and nothing computed.
+        generator: on the CPU, the only source of randomness; what is drawn from it depends on N alone (unless p is 0).
         allowed: names of the transformations that may happen.
+        share: which rows of a batch the images are; each is treated as it would be in the whole batch.
 
     Returns: ``[N, 3, H, W]``.
     Raises: ValueError for a probability outside [0, 1] or an unknown transformation.
@@ -116,9 +150,9 @@ def augment(images: Tensor, p: float, generator: torch.Generator, *, allowed: fr
         raise ValueError(f"p: found {p}, expected from 0 to 1")
     if allowed - ALL:
         raise ValueError(f"allowed: found {sorted(allowed - ALL)}, expected some of {', '.join(GEOMETRY + COLOUR)}")
-    draws = Draws.take(len(images), generator)
-    if p == 0.0 or not allowed:
+    if p == 0.0:
         return images
+    draws = Draws.take(len(images), generator) if share is None else Draws.take(share.total, generator).of(share)
     if allowed.intersection(GEOMETRY):
         images = geometry.warp(images, inverse_maps(draws, p, images.shape[2:], allowed))
     if allowed.intersection(COLOUR):

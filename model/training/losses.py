@@ -9,9 +9,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+def real_loss(logits: Tensor) -> Tensor:
+    """Real half of the discriminator's logistic loss, a scalar (Goodfellow et al. 2014, by softplus for stability)."""
+    return F.softplus(-logits).mean()
+
+
+def fake_loss(logits: Tensor) -> Tensor:
+    """Fake half of the discriminator's logistic loss, a scalar."""
+    return F.softplus(logits).mean()
+
+
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Logistic loss of the discriminator, a scalar (Goodfellow et al. 2014, with softplus for stability)."""
-    return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+    """Logistic loss of the discriminator, a scalar: both halves."""
+    return real_loss(real_logits) + fake_loss(fake_logits)
 
 
 def generator_loss(fake_logits: Tensor) -> Tensor:

@@ -10,16 +10,17 @@ import hashlib
 import torch
 
 
-def stream(seed: int, purpose: str, index: int) -> torch.Generator:
-    """Return a fresh CPU generator for one use.
+def stream(seed: int, purpose: str, index: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a fresh generator for one use.
 
     Args:
         seed: the run's seed.
         purpose: what the numbers are for; different purposes are independent.
         index: iteration, image or epoch.
+        device: where the numbers are drawn; another kind of device draws other numbers.
     """
     digest = hashlib.blake2b(f"{seed}/{purpose}/{index}".encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+    return torch.Generator(device=device).manual_seed(int.from_bytes(digest, "little") >> 1)
 
 
 def latents(seed: int, purpose: str, first: int, count: int, z_dim: int) -> torch.Tensor:

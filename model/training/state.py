@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from model.errors import CorruptInputError, MissingInputError, UsageError
+from model.errors import CorruptInputError, DivergenceError, MissingInputError, UsageError
 from model.files import atomic_write, atomic_write_json, publish_folder, verify_manifest
 from model.training.trainer import Trainer
 
@@ -27,14 +27,28 @@ _NAME = re.compile(r"state-(\d{9})")
 def save_state(scratch: Path, trainer: Trainer, identity: Mapping[str, Any], extra: Mapping[str, Any]) -> Path:
     """Write the state into ``scratch`` as one folder with a manifest; the state before it goes last.
 
+    All processes of the training call; the first one writes.
+
     Args:
         scratch: folder of one training; outside DVC outs, which DVC deletes before a run.
         trainer: between two batches.
         identity: what the training is (plan, data, seed, settings); a resume with another identity is refused.
         extra: JSON the caller wants back.
+
+    Raises: DivergenceError, writing nothing, if something in the state is not a finite number.
     """
     folder = scratch / f"state-{trainer.iteration:09d}"
+    world = trainer.world
+    trainer.means.fold(world)
+    if trainer.ada is not None:
+        trainer.ada.fold(world)
     tensors, scalars = _collect(trainer)
+    broken = sorted(name for name, value in tensors.items() if not value.isfinite().all())
+    if world.any(bool(broken), trainer.device):
+        name = broken[0] if broken else "a tensor of another process"
+        raise DivergenceError(f"training diverged before {trainer.kimg:.1f} kimg: {name} is not finite; not saved")
+    if world.rank > 0:
+        return folder
     with publish_folder(folder) as out:
         atomic_write(out / "tensors.safetensors", lambda file: file.write(safetensors.torch.save(tensors)))
         atomic_write_json(out / "state.json", {"scalars": scalars, "identity": identity, "extra": extra})
@@ -58,15 +72,28 @@ def load_state(scratch: Path, trainer: Trainer, identity: Mapping[str, Any]) -> 
         saved = json.loads((folder / "state.json").read_text())
         wanted = json.loads(json.dumps(identity))
         if saved["identity"] != wanted:
-            different = sorted(k for k in {*saved["identity"], *wanted} if saved["identity"].get(k) != wanted.get(k))
-            lines = "; ".join(f"{k}: {saved['identity'].get(k)!r} then, {wanted.get(k)!r} now" for k in different)
             raise UsageError(
-                f"{folder}: belongs to a training with other inputs ({lines}); delete {scratch} to start over"
+                f"{folder}: belongs to a training with other inputs ({_differences(saved['identity'], wanted)}); "
+                f"take them back to continue it, or delete {scratch} to start over"
             )
         _restore(trainer, safetensors.torch.load_file(folder / "tensors.safetensors"), saved["scalars"])
         extra: dict[str, Any] = saved["extra"]
         return extra
     return None
+
+
+def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return what differs, by dotted name: ``settings.batch: 8 then, 16 now``."""
+    before, after = _flat(then), _flat(now)
+    names = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+    return "; ".join(f"{name}: {before.get(name)!r} then, {after.get(name)!r} now" for name in names)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _folders(scratch: Path) -> list[Path]:
@@ -88,6 +115,8 @@ def _collect(trainer: Trainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "iteration": trainer.iteration,
         "counts": trainer.means.counts,
         "ada": trainer.ada.state_dict() if trainer.ada else None,
+        "rollbacks": trainer.rollbacks,
+        "cool_until": trainer.cool_until,
     }
     return {name: value.detach().contiguous().cpu().clone() for name, value in tensors.items()}, scalars
 
@@ -110,6 +139,12 @@ def _restore(trainer: Trainer, tensors: dict[str, Tensor], scalars: dict[str, An
         n.removeprefix("sums."): v.to(trainer.device) for n, v in tensors.items() if n.startswith("sums.")
     }
     trainer.means.counts = dict(scalars["counts"])
+    first = trainer.world.rank == 0  # the sums are those of all processes: one goes on with them
+    if not first:
+        trainer.means.clear()
     trainer.iteration = scalars["iteration"]
+    trainer.rollbacks, trainer.cool_until = scalars["rollbacks"], scalars["cool_until"]
+    trainer.reals.forget()
     if trainer.ada is not None:
-        trainer.ada.load_state_dict(scalars["ada"])
+        empty = {} if first else {"sign_sum": 0.0, "count": 0}
+        trainer.ada.load_state_dict(scalars["ada"] | empty)

@@ -18,6 +18,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from pipeline.flows.stage import GROUPS, RETRIED_CODES, Lanes, StageFailed, make_lanes, run_stage
 from pipeline.graph import Graph, StageNode, read_graph, select, stale_stages, to_run
+from pipeline.params import read_params
 
 _RETRY_SECONDS: list[float] = [10, 60, 300]
 _ALL_AT_ONCE = 10_000  # threads are only waiting rooms; lanes decide what runs
@@ -56,10 +57,18 @@ def reproduce(
     chosen = to_run(graph, stale_stages(folder, dvcfile))
     get_run_logger().info("%d of %d stages to run", len(chosen), len(graph))
     with _signals_reach_the_stages():
-        futures = _submit(chosen, folder, make_lanes(gpu_slots))
+        futures = _submit(chosen, folder, make_lanes(gpu_slots, _gpus_of(folder / dvcfile)))
         wait(list(futures.values()))
     _judge({name: future.state for name, future in futures.items()})
     return list(chosen)
+
+
+def _gpus_of(dvcfile: Path) -> int | str:
+    """Return how many GPUs one training of this profile uses; a graph without a params file has none to ask for."""
+    params = dvcfile.with_name("params.yaml")
+    train = read_params(params).get("train") if params.exists() else None
+    gpus: int | str = train.get("gpus", 1) if isinstance(train, dict) else 1
+    return gpus
 
 
 def _submit(chosen: Graph, root: Path, lanes: Lanes) -> dict[str, PrefectFuture[None]]:

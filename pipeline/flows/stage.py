@@ -56,12 +56,20 @@ class Lanes:
             self._free[pool].put(environment)
 
 
-def make_lanes(gpu_slots: int | None) -> Lanes:
-    """One lane per core for ``cpu``; for ``gpu`` one per device, or ``gpu_slots`` in all (1 without a device)."""
+def make_lanes(gpu_slots: int | None, gpus: int | str = 1) -> Lanes:
+    """One lane per core for ``cpu``; for ``gpu`` as many as the devices serve, or ``gpu_slots`` (1 without a device).
+
+    Args:
+        gpu_slots: stages of the pool ``gpu`` side by side; None is one per group of devices.
+        gpus: devices that one stage uses (``train.gpus``), or ``all``.
+    """
     devices = gpu_devices()
-    count = gpu_slots or len(devices) or 1
+    width = len(devices) if gpus == "all" else min(int(gpus), len(devices))  # too few: the stage says so itself
+    groups = [devices[first : first + width] for first in range(0, len(devices) - width + 1, width or 1)]
+    groups = [group for group in groups if group]
+    count = gpu_slots or len(groups) or 1
     pinned: list[Mapping[str, str]] = [
-        {"CUDA_VISIBLE_DEVICES": devices[n % len(devices)]} if devices else {} for n in range(count)
+        {"CUDA_VISIBLE_DEVICES": ",".join(groups[n % len(groups)])} if groups else {} for n in range(count)
     ]
     anywhere: list[Mapping[str, str]] = [{} for _ in range(os.cpu_count() or 1)]
     return Lanes({"cpu": anywhere, "gpu": pinned})

@@ -14,10 +14,12 @@ from typing import Any
 
 from model.errors import CorruptInputError, MissingInputError
 from model.files import verify_manifest
+from stages.report.look import readable
 
 SIMILARITY = "similarity"
 LIKENESS = {"landmark_similarity": "landmark_nme_lift", "attribute_similarity": "attribute_mse_lift"}
-FORMAT = 1
+FORMAT = 2
+COORDINATES = ("snapshot", "kimg", "swap", "level")  # of a row of metrics.json; the rest is measured
 
 Values = dict[str, float]
 log = logging.getLogger(__name__)
@@ -33,26 +35,33 @@ class Grid:
     seeds: tuple[str, ...]
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Swap:
-    """Which blocks come from the source: how (none, weights, features) and up to what resolution (px, 0 for none)."""
+    """What of the source is in a generator: how (none, weights, features), up to what resolution, in which snapshot."""
 
     kind: str
-    level: int
+    level: int  # px, 0 for none
+    snapshot: str = ""  # kept, best, last, 10_kimg; empty where a single one was swept
+
+    @property
+    def blocks(self) -> str:
+        """What is swapped, in words."""
+        return "no swap" if self.kind == "none" else f"{self.kind} up to {self.level} px"
 
     def __str__(self) -> str:
-        """Return the label of tables and sheets."""
-        return "no swap" if self.kind == "none" else f"{self.kind} up to {self.level} px"
+        """Return the label of sheets and sentences."""
+        return f"{self.blocks}, snapshot {readable(self.snapshot)}" if self.snapshot else self.blocks
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One measured generator: a method on a dataset with a seed, at one swap level."""
+    """One measured generator: a method on a dataset with a seed, one of its snapshots at one swap level."""
 
     method: str
     dataset: str
     seed: str
     swap: Swap
+    kimg: float  # of the snapshot
     values: Values
 
 
@@ -66,6 +75,13 @@ class Point:
     seeds: int
     mean: Values
     sd: Values
+    kimg: tuple[float, ...] = ()  # of the snapshots, one per seed
+
+    @property
+    def snapshot(self) -> str:
+        """Which snapshot it is, in words, with the kimg where the name does not say it."""
+        name, found = readable(self.swap.snapshot), sorted({f"{kimg:.3g}" for kimg in self.kimg}, key=float)
+        return name if not found or name.endswith("kimg") else f"{name} ({', '.join(found)} kimg)"
 
 
 @dataclass(frozen=True)
@@ -90,6 +106,11 @@ class Comparison:
     missing: tuple[str, ...]  # of the grid, in words
     fid: str  # the metric the report ranks style by, with its extractor
     points: tuple[Point, ...] = field(repr=False)
+
+    @property
+    def snapshots(self) -> list[str]:
+        """Return the names of the snapshots that were swept, the main one first; none where there was only one."""
+        return list(dict.fromkeys(point.swap.snapshot for point in self.points if point.swap.snapshot))
 
     def of(self, dataset: str, method: str | None = None) -> list[Point]:
         """Return the points of a dataset (and method), in the order of the report."""
@@ -127,6 +148,7 @@ def read_comparison(evaluated: Path, grid: Grid) -> Comparison:
     if strays := sorted(p.parent.name for p in evaluated.glob("*/metrics.json") if p.parent.name not in known):
         log.info("not in the params file, so left out: %s", ", ".join(strays))
     _check_comparable(evaluations)
+    _check_snapshots(evaluations)
     missing += _missing_levels(evaluations)
     fid = _common_fid(evaluations)
     cells = [cell for evaluation in evaluations for cell in evaluation.cells]
@@ -142,16 +164,20 @@ def _read(folder: Path, key: tuple[str, str, str]) -> Evaluation:
             raise CorruptInputError(f"{path}: format {data['format']!r}, this version reads {FORMAT}; evaluate again")
         found = (data["method"], data["dataset"], data["seed"])
         anchors = {str(name): _numbers(values) for name, values in data["anchors"].items()}
-        rows = [(Swap(str(row["swap"]), int(row["level"])), _numbers(row)) for row in data["cells"]]
+        rows = [(_swap(row), float(row["kimg"]), _numbers(row)) for row in data["cells"]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptInputError(
             f"{path}: not an evaluation ({type(error).__name__}: {error}); evaluate again"
         ) from error
     if found != key:
         raise CorruptInputError(f"{path}: is about {found}, but its folder says {key}; evaluate again")
-    cells = tuple(Cell(*key, swap, values | likeness(values)) for swap, values in rows)
+    cells = tuple(Cell(*key, swap, kimg, values | likeness(values)) for swap, kimg, values in rows)
     facts = {name: value for name, value in data.items() if name not in ("cells", "anchors", "format")}
     return Evaluation(folder, *key, cells, anchors, facts)
+
+
+def _swap(row: Mapping[str, Any]) -> Swap:
+    return Swap(str(row["swap"]), int(row["level"]), str(row["snapshot"]))
 
 
 def _numbers(values: Mapping[str, Any]) -> Values:
@@ -159,7 +185,7 @@ def _numbers(values: Mapping[str, Any]) -> Values:
     return {
         name: float(value)
         for name, value in values.items()
-        if isinstance(value, int | float) and math.isfinite(value) and name != "level"
+        if isinstance(value, int | float) and math.isfinite(value) and name not in COORDINATES
     }
 
 
@@ -179,6 +205,11 @@ def likeness(values: Values) -> Values:
     return lifts | ({SIMILARITY: fmean(lifts.values())} if len(lifts) == len(LIKENESS) else {})
 
 
+def unswapped(points: Iterable[Point]) -> Point | None:
+    """Return the main snapshot without a swap: where a method starts from."""
+    return next((point for point in points if point.swap.kind == "none"), None)
+
+
 def mean_points(cells: Iterable[Cell]) -> list[Point]:
     """Average cells over seeds, in the order in which they come."""
     groups: dict[tuple[str, str, Swap], list[Cell]] = {}
@@ -187,16 +218,18 @@ def mean_points(cells: Iterable[Cell]) -> list[Point]:
     points = []
     for (dataset, method, swap), group in groups.items():
         values = [cell.values for cell in group]
-        points.append(Point(dataset, method, swap, len(group), _means(values), _deviations(values)))
+        kimg = tuple(cell.kimg for cell in group)
+        points.append(Point(dataset, method, swap, len(group), _means(values), _deviations(values), kimg))
     return points
 
 
 def _points(cells: list[Cell], grid: Grid) -> list[Point]:
     kinds = {"none": 0, "weights": 1, "features": 2}
+    snapshots = list(dict.fromkeys(cell.swap.snapshot for cell in cells))
 
-    def place(point: Point) -> tuple[int, int, int, str, int]:
-        row = grid.datasets.index(point.dataset), grid.methods.index(point.method)
-        return *row, kinds.get(point.swap.kind, 3), point.swap.kind, point.swap.level
+    def place(point: Point) -> tuple[int, int, int, int, str, int]:
+        swap, row = point.swap, (grid.datasets.index(point.dataset), grid.methods.index(point.method))
+        return *row, snapshots.index(swap.snapshot), kinds.get(swap.kind, 3), swap.kind, swap.level
 
     return sorted(mean_points(cells), key=place)
 
@@ -224,6 +257,18 @@ def _check_comparable(evaluations: list[Evaluation]) -> None:
                     f"{evaluation.folder / 'metrics.json'}: {key} is {ours!r}, but {theirs!r} in {other.folder.name}; "
                     "cells measured differently cannot be compared, evaluate both again"
                 )
+
+
+def _check_snapshots(evaluations: list[Evaluation]) -> None:
+    """Refuse evaluations of different snapshots: a method with more of them would have more to choose from."""
+    first = evaluations[0]
+    for evaluation in evaluations:
+        ours, theirs = (sorted(one.facts.get("snapshots", {})) for one in (evaluation, first))
+        if ours != theirs:
+            raise CorruptInputError(
+                f"{evaluation.folder / 'metrics.json'}: snapshots {ours}, but {theirs} in {first.folder.name}; every "
+                "method must offer the same ones, run `dvc repro` to swap and evaluate all again"
+            )
 
 
 def _missing_levels(evaluations: list[Evaluation]) -> list[str]:

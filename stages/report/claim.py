@@ -6,8 +6,9 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
-from stages.report.cells import LIKENESS, SIMILARITY, Cell, Comparison, Point, Swap, mean_points
+from stages.report.cells import LIKENESS, SIMILARITY, Cell, Comparison, Point, Swap, mean_points, unswapped
 
 MEASURES = (SIMILARITY, *LIKENESS)
 Curve = list[tuple[float, float]]  # FID, likeness
@@ -41,17 +42,18 @@ def recommended(points: Sequence[Point], fid: str, source_fid: float, limit: flo
 
     Swapping everything would end at the source: all the likeness that is missing without a swap regained, all the style
     (log FID) lost. A level is worth the share of likeness regained minus the share of style lost, and no swap is worth
-    0. It is the knee of the curve: the point furthest below its chord.
+    0. It is the knee of the curve: the point furthest below its chord. Levels of all snapshots that were swept compete,
+    all measured from the main one without a swap.
 
     Args:
-        points: of one method on one dataset.
+        points: of one method on one dataset, the main snapshot first.
         fid: name of the metric.
         source_fid: FID of the untuned source; not finite if unknown.
         limit: levels of a larger FID no longer count as drawn and are not recommended.
 
     Returns: the level of the highest worth; the one of lowest FID if no worth can be computed.
     """
-    start = next((p for p in points if p.swap.kind == "none"), None)
+    start = unswapped(points)
     fallback = min(points, key=lambda p: p.mean[fid])
     if start is None or not math.isfinite(source_fid) or SIMILARITY not in start.mean:
         return fallback
@@ -68,14 +70,16 @@ def recommended(points: Sequence[Point], fid: str, source_fid: float, limit: flo
 
 
 def frontiers(points: Sequence[Point], fid: str, measure: str) -> list[Curve]:
-    """Return what a method offers: one curve per kind of swap, from no swap through its levels.
+    """Return what a method offers: one curve per snapshot and kind of swap, from no swap through its levels.
 
     A curve keeps the ``(FID, likeness)`` pairs that no other pair of it beats in both; FID and likeness rise along it.
     """
     kinds = dict.fromkeys(p.swap.kind for p in points if p.swap.kind != "none") or {"none": None}
+    snapshots = dict.fromkeys(p.swap.snapshot for p in points)
     curves = []
-    for kind in kinds:
-        pairs = [(p.mean[fid], p.mean[measure]) for p in points if p.swap.kind in ("none", kind) and measure in p.mean]
+    for snapshot, kind in product(snapshots, kinds):
+        along = [p for p in points if p.swap.snapshot == snapshot and p.swap.kind in ("none", kind)]
+        pairs = [(p.mean[fid], p.mean[measure]) for p in along if measure in p.mean]
         curve: Curve = []
         for pair in sorted(pairs, key=lambda pair: (pair[0], -pair[1])):
             if not curve or pair[1] > curve[-1][1]:
@@ -86,7 +90,7 @@ def frontiers(points: Sequence[Point], fid: str, measure: str) -> list[Curve]:
 
 
 def at_comparable_fid(curves: Sequence[Curve], fid: float) -> float:
-    """Return the likeness that a method with these curves offers at a given FID: the best of its kinds of swap.
+    """Return the likeness that a method with these curves offers at a given FID: the best of its curves.
 
     The rule of "comparable FID": between two neighbouring points of a curve, likeness is interpolated linearly in log
     FID. Below its lowest FID the method has nothing to offer; it is then given its own lowest-FID point, which
@@ -116,9 +120,9 @@ def _along(curve: Curve, fid: float) -> float:
 def gains(comparison: Comparison, dataset: str, method: str, baseline: str) -> list[Gain]:
     """Compare every swap level of ``method`` with ``baseline`` at comparable FID.
 
-    The baseline offers all its swap levels; a level of the method is measured against the baseline's curves at the FID
-    of that level (:func:`at_comparable_fid`). Means over seeds are compared first; then each seed on its own, with
-    the baseline of the same seed, for the spread.
+    The baseline offers all its snapshots and swap levels; a level of the method is measured against the baseline's
+    curves at the FID of that level (:func:`at_comparable_fid`). Means over seeds are compared first; then each seed on
+    its own, with the baseline of the same seed, for the spread.
 
     Returns: one gain per swap level that has a similarity; empty if the baseline has none.
     """
@@ -164,8 +168,9 @@ def _per_seed(comparison: Comparison, dataset: str, methods: tuple[str, str], sw
 def summary(comparison: Comparison, baseline: str, max_fid_ratio: float) -> dict[str, dict[str, dict[str, object]]]:
     """Return dataset -> method -> the few numbers worth keeping in git.
 
-    Per method: FID without a swap and its ratio to the untuned source's; similarity without a swap; the recommended
-    swap level with its FID and similarity; and ``claim``, against the baseline at comparable FID (:func:`gains`).
+    Per method: FID without a swap (of the main snapshot) and its ratio to the untuned source's; similarity without a
+    swap; the recommended swap level (and snapshot, where several were swept) with its FID and similarity; and
+    ``claim``, against the baseline at comparable FID (:func:`gains`).
     """
     result: dict[str, dict[str, dict[str, object]]] = {}
     for dataset in comparison.grid.datasets:
@@ -184,13 +189,13 @@ def _method(comparison: Comparison, key: tuple[str, str], baseline: str, max_fid
     source = comparison.anchor(key[0], "source").get(fid, math.inf)
     points = comparison.of(*key)
     entry: dict[str, object] = {}
-    for point in points:
-        if point.swap.kind == "none":
-            entry["fid_no_swap"] = point.mean[fid]
-            if 0 < source < math.inf:
-                entry["fid_ratio_to_source"] = point.mean[fid] / source
-            if SIMILARITY in point.mean:
-                entry["similarity_no_swap"] = point.mean[SIMILARITY]
+    start = unswapped(points)
+    if start is not None:
+        entry["fid_no_swap"] = start.mean[fid]
+        if 0 < source < math.inf:
+            entry["fid_ratio_to_source"] = start.mean[fid] / source
+        if SIMILARITY in start.mean:
+            entry["similarity_no_swap"] = start.mean[SIMILARITY]
     entry["recommended"] = _where(recommended(points, fid, source, limit), fid)
     best = None if key[1] == baseline else best_gain(gains(comparison, *key, baseline), fid, limit)
     if best is not None:
@@ -205,7 +210,8 @@ def _method(comparison: Comparison, key: tuple[str, str], baseline: str, max_fid
 def _where(point: Point, fid: str) -> dict[str, object]:
     """Return a swap level and what it measures; without a similarity there is none."""
     measured = {name: point.mean[key] for name, key in (("fid", fid), (SIMILARITY, SIMILARITY)) if key in point.mean}
-    return {"swap": point.swap.kind, "level": point.swap.level, **measured}
+    snapshot = {"snapshot": point.swap.snapshot} if point.swap.snapshot else {}
+    return {**snapshot, "swap": point.swap.kind, "level": point.swap.level, **measured}
 
 
 def _rounded(value: object) -> object:

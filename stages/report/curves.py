@@ -1,4 +1,4 @@
-"""Training curves: what every ``stats.csv`` says, one small panel per quantity, one colour per method."""
+"""Training curves: what ``stats.csv`` and ``snapshots.csv`` say, one small panel per quantity, a colour per method."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from model.data.images import read_image
 from model.errors import CorruptInputError
 from stages.report.canvas import Pixels, draw
 from stages.report.cells import Grid
-from stages.report.look import Theme, colours, readable
+from stages.report.look import TIMES, Theme, colours, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +28,8 @@ PANELS = {
     "technique_loss": "the method's own loss",
     "r1": "R1: squared gradient norm",
 }
+SNAPSHOT_PANELS = {"kid": f"held-out KID {TIMES}10³, ring: kept", "nn_ratio": "NN ratio, ring: kept"}
+FACTORS = {"kid": 1000.0}  # of what is drawn to what the file says
 Series = list[tuple[float, float]]  # kimg, value
 
 
@@ -41,6 +43,8 @@ class Training:
     stats: dict[str, Series]
     sample: Path | None  # its last sample sheet
     kimg: float
+    kept: float | None = None  # kimg of the snapshot that was published
+    stopped: float | None = None  # kimg at which it was ended because it memorised
 
 
 def read_trainings(trained: Path, grid: Grid) -> list[Training]:
@@ -54,7 +58,10 @@ def read_trainings(trained: Path, grid: Grid) -> list[Training]:
                     stats = _stats(folder / "stats.csv")
                     kimg = max((series[-1][0] for series in stats.values() if series), default=0.0)
                     sheets = sorted((folder / "samples").glob("*.png"))
-                    found.append(Training(method, dataset, seed, stats, sheets[-1] if sheets else None, kimg))
+                    judged, marks = _snapshots(folder / "snapshots.csv")
+                    last = sheets[-1] if sheets else None
+                    marked = (marks.get("kept"), marks.get("stopped"))
+                    found.append(Training(method, dataset, seed, stats | judged, last, kimg, *marked))
     return found
 
 
@@ -74,7 +81,8 @@ def figure(trainings: Sequence[Training], methods: Sequence[str], title: str, th
 
     Returns: uint8 ``[H, W, 3]``, or None if there is nothing that moves.
     """
-    panels = {name: label for name, label in PANELS.items() if any(_moves(t.stats.get(name, [])) for t in trainings)}
+    known = SNAPSHOT_PANELS | PANELS
+    panels = {name: label for name, label in known.items() if any(_moves(t.stats.get(name, [])) for t in trainings)}
     if not panels:
         return None
     lines = math.ceil(len(panels) / 2)
@@ -100,7 +108,9 @@ def _figure(
         axes.tick_params(labelsize=9, labelbottom=index >= len(panels) - 2)
         axes.margins(x=0.02)
         for training in trainings:
-            _line(axes, training.stats.get(name, []), hues[training.method])
+            _line(axes, training.stats.get(name, []), hues[training.method], "." if name in SNAPSHOT_PANELS else "")
+            if name in SNAPSHOT_PANELS:
+                _ring(axes, training, name, hues[training.method])
         if index >= len(panels) - 2:
             axes.set_xlabel("thousands of images shown", fontsize=9.5)
     from matplotlib.lines import Line2D
@@ -112,9 +122,17 @@ def _figure(
     )
 
 
-def _line(axes: Axes, series: Series, colour: str) -> None:
+def _line(axes: Axes, series: Series, colour: str, mark: str) -> None:
     if series:
-        axes.plot([x for x, _ in series], [y for _, y in series], color=colour, linewidth=1.3, alpha=0.85)
+        xs, ys = [x for x, _ in series], [y for _, y in series]
+        axes.plot(xs, ys, color=colour, linewidth=1.3, alpha=0.85, marker=mark)
+
+
+def _ring(axes: Axes, training: Training, name: str, colour: str) -> None:
+    """Mark the snapshot that was kept."""
+    for x, y in training.stats.get(name, []):
+        if x == training.kept:
+            axes.plot(x, y, marker="o", markersize=9, markerfacecolor="none", markeredgecolor=colour, clip_on=False)
 
 
 def _moves(series: Series) -> bool:
@@ -123,16 +141,36 @@ def _moves(series: Series) -> bool:
 
 def _stats(path: Path) -> dict[str, Series]:
     series: dict[str, Series] = {}
+    for row in _rows(path, PANELS):
+        for name in row.keys() - {"kimg"}:
+            series.setdefault(name, []).append((row["kimg"], row[name]))
+    return {name: _thinned(values) for name, values in series.items()}
+
+
+def _snapshots(path: Path) -> tuple[dict[str, Series], dict[str, float]]:
+    """Return the curves of snapshots and the kimg of each mark; nothing of a training without them."""
+    if not path.is_file():
+        return {}, {}
+    rows = _rows(path, SNAPSHOT_PANELS)
+    series = {
+        name: [(row["kimg"], FACTORS.get(name, 1.0) * row[name]) for row in rows if name in row]
+        for name in SNAPSHOT_PANELS
+    }
+    with path.open(newline="") as file:
+        texts = [row.get("marks") or "" for row in csv.DictReader(file)]
+    marks = {mark: row["kimg"] for row, text in zip(rows, texts, strict=True) for mark in text.split()}
+    return series, marks
+
+
+def _rows(path: Path, names: Mapping[str, str]) -> list[dict[str, float]]:
+    """Read the kimg and the finite numbers among ``names`` of every row."""
     try:
         with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                kimg = float(row["kimg"])
-                for name in PANELS:
-                    if row.get(name) and math.isfinite(value := float(row[name])):
-                        series.setdefault(name, []).append((kimg, value))
+            table = list(csv.DictReader(file))
+        numbers = [(float(row["kimg"]), {name: float(row[name]) for name in names if row.get(name)}) for row in table]
     except (ValueError, KeyError) as error:
         raise CorruptInputError(f"{path}: not the statistics of a training ({error}); train again") from error
-    return {name: _thinned(values) for name, values in series.items()}
+    return [{"kimg": kimg} | {name: v for name, v in row.items() if math.isfinite(v)} for kimg, row in numbers]
 
 
 def _thinned(series: Series) -> Series:

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stages.report.cells import SIMILARITY, Comparison, Point
+from stages.report.cells import SIMILARITY, Comparison, Point, unswapped
 from stages.report.claim import Gain, best_gain, fid_limit, gains
 from stages.report.curves import Training
 from stages.report.look import TIMES, readable, signed
-from stages.report.tiles import NO_SWAP
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,8 @@ def cards(report: Report, dataset: str) -> list[dict[str, str]]:
 
 def _fit(report: Report, dataset: str) -> list[dict[str, str]]:
     fid = report.comparison.fid
-    plain = [p for p in report.comparison.of(dataset) if p.swap == NO_SWAP]
+    found = (unswapped(report.comparison.of(dataset, method)) for method in report.comparison.methods(dataset))
+    plain = [point for point in found if point is not None]
     source = report.comparison.anchor(dataset, "source").get(fid)
     if not plain or not source:
         return []
@@ -95,7 +95,17 @@ def _gain(gain: Gain, fid: str) -> dict[str, Any]:
     }
 
 
+def ended_early(report: Report) -> list[str]:
+    """Return, in words, the trainings that were ended because they memorised."""
+    return [
+        f"{readable(one.method)} on {readable(one.dataset)}, seed {one.seed}: after {one.stopped:g} kimg"
+        for one in report.trainings
+        if one.stopped is not None
+    ]
+
+
 FACTS = {
+    "snapshots": "Snapshots measured (kimg)",
     "n_real": "Drawn images trained on and compared with",
     "n_heldout": "Drawn images held out",
     "n_gen": "Images generated per cell",

@@ -44,6 +44,7 @@ def context(report: Report) -> dict[str, Any]:
         "datasets": measured,
         "methods": [m for m in comparison.grid.methods if any(p.method == m for p in comparison.points)],
         "seeds": comparison.grid.seeds,
+        "snapshots": comparison.snapshots,
         "baseline": report.baseline,
         "fid": comparison.fid,
         "extractor": table.extractor(comparison.fid),
@@ -54,6 +55,7 @@ def context(report: Report) -> dict[str, Any]:
         "honesty": findings.honesty(report),
         "missing": comparison.missing,
         "suspects": table.suspects(comparison),
+        "ended_early": findings.ended_early(report),
         "heads": [_head(comparison, key, column) for key, column in table.shown_columns(comparison)],
         "sections": [_section(report, dataset, index) for index, dataset in enumerate(measured)],
         "claims": [claim for dataset in measured for claim in findings.claims(report, dataset)],
@@ -83,7 +85,7 @@ def _section(report: Report, dataset: str, index: int) -> dict[str, Any]:
     """Return everything of one dataset."""
     comparison, faces = report.comparison, report.sheet_faces
     methods = comparison.methods(dataset)
-    sweeps = [(method, tiles.sweep_columns(comparison, dataset, method, faces)) for method in methods]
+    sweeps = [(method, tiles.sweeps(comparison, dataset, method, faces)) for method in methods]
     failures = [(method, tiles.failures(comparison, dataset, method)) for method in methods]
     trainings = [t for t in report.trainings if t.dataset == dataset]
     return {
@@ -93,7 +95,11 @@ def _section(report: Report, dataset: str, index: int) -> dict[str, Any]:
         "anchors": table.anchor_rows(comparison, dataset),
         "pareto": _pareto(report, dataset),
         "sheet": _columns(tiles.method_columns(comparison, dataset, report.chosen, faces)),
-        "sweeps": [{"method": method, "columns": _columns(columns)} for method, columns in sweeps if columns],
+        "sweeps": [
+            {"method": method, "snapshot": name, "columns": _columns(columns)}
+            for method, found in sweeps
+            for name, columns in found
+        ],
         "failures": [{"method": method, "uri": _uri(image)} for method, image in failures if image is not None],
         "curves": _curves(report, dataset, trainings),
         "samples": _samples(trainings, comparison.grid.seeds[0]),

@@ -1,4 +1,4 @@
-"""The Pareto figure: similarity to the source against FID, one curve per method through its swap levels."""
+"""The Pareto figure: similarity to the source against FID, a curve per method and snapshot through its swap levels."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
+STRENGTHS = (1.0, 0.55, 0.3)  # opacity of the main snapshot, the second, and all others
 SIZE = (5.7, 6.0)  # inches: nearly square, so that the text is still readable at the width of a phone
 
 
@@ -36,6 +37,15 @@ class Plot:
     source_fid: float | None
     floor_fid: float | None
     limit: float  # FID up to which pictures count as drawn
+
+    @property
+    def snapshots(self) -> list[str]:
+        """Names of the snapshots, the main one first."""
+        return list(dict.fromkeys(point.swap.snapshot for point in self.points))
+
+    def strength(self, snapshot: str) -> float:
+        """Opacity of a snapshot's marks and curves."""
+        return STRENGTHS[min(self.snapshots.index(snapshot), len(STRENGTHS) - 1)]
 
 
 def plot_of(comparison: Comparison, dataset: str, chosen: Sequence[Point], limit: float) -> Plot | None:
@@ -55,15 +65,17 @@ def title(dataset: str) -> str:
 
 def as_csv(comparison: Comparison) -> str:
     """Return the figure's points (means over seeds) for ``dvc plots``."""
-    buffer = io.StringIO()
+    buffer, swept = io.StringIO(), bool(comparison.snapshots)
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["dataset", "method", "swap", "level", "similarity", "fid", "dominated"])
+    which = ["snapshot"] if swept else []
+    writer.writerow(["dataset", "method", *which, "swap", "level", "similarity", "fid", "dominated"])
     for dataset in comparison.grid.datasets:
         points = [p for p in comparison.of(dataset) if SIMILARITY in p.mean]
         beaten = dominated(points, comparison.fid)
         for index, p in enumerate(points):
             numbers = [f"{p.mean[SIMILARITY]:.6g}", f"{p.mean[comparison.fid]:.6g}", int(index in beaten)]
-            writer.writerow([dataset, p.method, p.swap.kind, p.swap.level, *numbers])
+            snapshot = [p.swap.snapshot] if swept else []
+            writer.writerow([dataset, p.method, *snapshot, p.swap.kind, p.swap.level, *numbers])
     return buffer.getvalue()
 
 
@@ -117,37 +129,34 @@ def _limits(axes: Axes, plot: Plot) -> None:
 
 
 def _curves(axes: Axes, plot: Plot, method: str, colour: str) -> None:
-    mine = [p for p in plot.points if p.method == method]
-    start = [p for p in mine if p.swap.kind == "none"]
-    for kind in dict.fromkeys(p.swap.kind for p in mine if p.swap.kind != "none"):
-        along = start + sorted((p for p in mine if p.swap.kind == kind), key=lambda p: p.swap.level)
-        xs, ys = [p.mean[SIMILARITY] for p in along], [p.mean[plot.fid] for p in along]
-        axes.plot(xs, ys, color=colour, linestyle=line(kind), linewidth=1.6, alpha=0.75, zorder=2)
+    for snapshot in plot.snapshots:
+        mine = [p for p in plot.points if p.method == method and p.swap.snapshot == snapshot]
+        start = [p for p in mine if p.swap.kind == "none"]
+        for kind in dict.fromkeys(p.swap.kind for p in mine if p.swap.kind != "none"):
+            along = start + sorted((p for p in mine if p.swap.kind == kind), key=lambda p: p.swap.level)
+            xs, ys = [p.mean[SIMILARITY] for p in along], [p.mean[plot.fid] for p in along]
+            alpha = 0.75 * plot.strength(snapshot)
+            axes.plot(xs, ys, color=colour, linestyle=line(kind), linewidth=1.6, alpha=alpha, zorder=2)
 
 
 def _mark(axes: Axes, plot: Plot, point: Point, colour: str, fill: str) -> None:
     x, y = point.mean[SIMILARITY], point.mean[plot.fid]
+    chosen, strength = point in plot.chosen, plot.strength(point.swap.snapshot)
     if point.sd:
         down = min(point.sd[plot.fid], 0.9 * y)  # a bar down to zero has no place on a log axis
         axes.errorbar(
-            x, y, xerr=point.sd.get(SIMILARITY, 0.0), yerr=[[down], [point.sd[plot.fid]]], color=colour, alpha=0.4,
-            linewidth=1.0, zorder=1,
+            x, y, xerr=point.sd.get(SIMILARITY, 0.0), yerr=[[down], [point.sd[plot.fid]]], color=colour,
+            alpha=0.4 * strength, linewidth=1.0, zorder=1,
         )  # fmt: skip
-    shape = marker(point.swap.level)
     axes.plot(
-        x, y, marker=shape, markersize=7.5, markerfacecolor=fill, markeredgecolor=colour, markeredgewidth=1.4, zorder=4
-    )
-    if point in plot.chosen:
+        x, y, marker=marker(point.swap.level), markersize=7.5, markerfacecolor=fill, markeredgecolor=colour,
+        markeredgewidth=1.4, alpha=1.0 if chosen else strength, zorder=3 + strength,
+    )  # fmt: skip
+    if chosen:
         axes.plot(
-            x,
-            y,
-            marker="o",
-            markersize=16,
-            markerfacecolor="none",
-            markeredgecolor=colour,
-            markeredgewidth=1.3,
+            x, y, marker="o", markersize=16, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=1.3,
             zorder=3,
-        )
+        )  # fmt: skip
 
 
 def _anchors(axes: Axes, plot: Plot, theme: Theme) -> None:
@@ -213,20 +222,25 @@ def _legends(fig: Figure, plot: Plot, theme: Theme) -> None:
     kinds = list(dict.fromkeys(p.swap.kind for p in plot.points if p.swap.kind != "none"))
     marks += [_handle(Line2D, theme.ink, line(kind), "") for kind in kinds]
     names += [f"{kind} swapped" for kind in kinds]
+    for snapshot in plot.snapshots if len(plot.snapshots) > 1 else []:
+        marks.append(_handle(Line2D, theme.ink, "-", "o"))
+        marks[-1].set_alpha(plot.strength(snapshot))
+        names.append(f"snapshot {readable(snapshot)}")
     hollow = _handle(Line2D, theme.ink, "none", "o")
     hollow.set_markerfacecolor(theme.ground)
     ring = _handle(Line2D, theme.ink, "none", "o")
     ring.set(markerfacecolor="none", markersize=13, markeredgewidth=1.2)
     marks, names = [*marks, hollow, ring], [*names, "dominated", "recommended"]
+    columns = 3 if len(marks) <= 12 else 4  # four lines of three have room below the figure
     common: dict[str, Any] = {
         "frameon": False,
         "loc": "upper center",
         "handletextpad": 0.4,
         "columnspacing": 1.2,
-        "fontsize": 10.5,
+        "fontsize": 10.5 if columns == 3 else 8.5,
     }
     fig.legend(methods, [readable(m) for m in drawn], bbox_to_anchor=(0.52, 0.225), ncol=min(4, len(drawn)), **common)
-    fig.legend(marks, names, bbox_to_anchor=(0.52, 0.175 if len(drawn) <= 4 else 0.14), ncol=3, **common)
+    fig.legend(marks, names, bbox_to_anchor=(0.52, 0.175 if len(drawn) <= 4 else 0.14), ncol=columns, **common)
 
 
 def _handle(kind: type[Line2D], colour: str, style: LineStyle, mark: str) -> Line2D:

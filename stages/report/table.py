@@ -29,7 +29,12 @@ class Column:
 SHOWN = (
     Column("fid", "FID", "lower", 1, "Fréchet distance to the drawn images that were trained on"),
     Column(
-        "fid_heldout", "held-out FID", "lower", 1, "the same to drawn images that no training saw; fewer, so higher"
+        "fid_heldout",
+        "held-out FID",
+        "lower",
+        1,
+        "the same to drawn images that no training saw; fewer, so higher. A snapshot chosen by its KID to these very "
+        "images makes it slightly too good; FID and KID have no part in the choice",
     ),
     Column("kid_x1e3", f"KID {TIMES}10³", "lower", 2, "kernel distance to the drawn images, unbiased for small sets"),
     Column("precision", "precision", "higher", 3, "share of generated images that lie among the drawn ones"),
@@ -71,6 +76,7 @@ class Row:
     """One line of the table."""
 
     method: str
+    snapshot: str  # empty where a single one was swept
     swap: str
     seeds: int
     first: bool  # of its method
@@ -120,9 +126,9 @@ def rows(comparison: Comparison, dataset: str, chosen: Sequence[Point]) -> list[
             text = number(point.mean.get(key), column.digits)
             spread = number(point.sd.get(key), column.digits) if key in point.sd else ""
             entries.append(Entry(text, spread, text == best[key] and text != NONE))
-        found.append(
-            Row(point.method, str(point.swap), point.seeds, point.method != last, point in chosen, tuple(entries))
-        )
+        snapshot = point.snapshot if point.swap.snapshot else ""
+        where = (point.method, snapshot, point.swap.blocks, point.seeds)
+        found.append(Row(*where, point.method != last, point in chosen, tuple(entries)))
         last = point.method
     return found
 
@@ -160,15 +166,21 @@ def number(value: float | None, digits: int) -> str:
 
 
 def as_csv(comparison: Comparison) -> str:
-    """Return one row per cell: method, dataset, seed, swap, level, then every metric at full precision."""
-    keys = [key for key, _ in columns(comparison)]
+    """Return one row per cell: method, dataset, seed, swap, level, then every metric at full precision.
+
+    Where several snapshots were swept, two more columns say which one it is and its kimg.
+    """
+    keys, swept = [key for key, _ in columns(comparison)], bool(comparison.snapshots)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["method", "dataset", "seed", "swap", "level", *keys])
+    which = ["snapshot", "kimg"] if swept else []
+    writer.writerow(["method", "dataset", "seed", *which, "swap", "level", *keys])
     for evaluation in comparison.evaluations:
         for one in evaluation.cells:
             numbers = [f"{one.values[key]:.8g}" if key in one.values else "" for key in keys]
-            writer.writerow([one.method, one.dataset, one.seed, one.swap.kind, one.swap.level, *numbers])
+            snapshot = [one.swap.snapshot, f"{one.kimg:g}"] if swept else []
+            where = [one.method, one.dataset, one.seed, *snapshot, one.swap.kind, one.swap.level]
+            writer.writerow([*where, *numbers])
     return buffer.getvalue()
 
 
@@ -179,21 +191,23 @@ def as_markdown(comparison: Comparison, chosen: Sequence[Point]) -> str:
     heads = [column.label for _, column in shown_columns(comparison)]
     if len(names) > 1:
         heads = [f"{c.label} `{extractor(key)}`" if "[" in key else c.label for key, c in shown_columns(comparison)]
+    which = ["snapshot"] if comparison.snapshots else []
     for dataset in comparison.grid.datasets:
         if not comparison.of(dataset):
             continue
         lines += [
             f"### {cell(dataset)}",
             "",
-            line(["method", "swap", "seeds", *heads]),
-            line(["---", "---"] + ["--:"] * (len(heads) + 1)),
+            line(["method", *which, "swap", "seeds", *heads]),
+            line(["---"] * (2 + len(which)) + ["--:"] * (len(heads) + 1)),
         ]
         for label, values in anchor_rows(comparison, dataset):
-            lines.append(line([f"*{label}*", "", "", *values]))
+            lines.append(line([f"*{label}*", *([""] * (2 + len(which))), *values]))
         for row in rows(comparison, dataset, chosen):
             numbers = [f"**{e.text}**" if e.best else e.text for e in row.entries]
             numbers = [f"{n} ± {e.spread}" if e.spread else n for n, e in zip(numbers, row.entries, strict=True)]
-            lines.append(line([cell(row.method), row.swap + (" ←" if row.chosen else ""), str(row.seeds), *numbers]))
+            name = [cell(row.method), *([cell(row.snapshot)] if which else [])]
+            lines.append(line([*name, row.swap + (" ←" if row.chosen else ""), str(row.seeds), *numbers]))
         lines.append("")
     lines += [f"- {cell(entry)}" for entry in comparison.missing]
     return "\n".join(lines).rstrip("\n") + "\n"

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from model.data.images import UInt8, read_image
-from model.data.sheets import sheet
+from model.data.sheets import sheet, stack
 from model.errors import CorruptInputError
-from stages.report.cells import Comparison, Evaluation, Point, Swap
+from stages.report.cells import Comparison, Evaluation, Point, Swap, unswapped
 from stages.report.look import readable
 
 SHOWN = 128  # px of a tile on a sheet; smaller ones are enlarged by whole numbers
-NO_SWAP = Swap("none", 0)
 
 Tiles = list[UInt8]
 
@@ -31,7 +30,8 @@ def source_tiles(evaluation: Evaluation, count: int) -> Tiles:
 
 def swap_tiles(evaluation: Evaluation, swap: Swap, count: int) -> Tiles:
     """Return what a swap level draws from the same latents; empty if there are no pictures."""
-    return _strip(evaluation, f"{swap.kind}-{swap.level}", count)
+    name = f"{swap.kind}-{swap.level}"
+    return _strip(evaluation, f"{swap.snapshot}/{name}" if swap.snapshot else name, count)
 
 
 def _strip(evaluation: Evaluation, name: str, count: int) -> Tiles:
@@ -59,31 +59,48 @@ Column = tuple[str, Tiles]  # label, the tiles below it
 
 
 def method_columns(comparison: Comparison, dataset: str, chosen: Sequence[Point], count: int) -> list[Column]:
-    """Return source, then every method without a swap, then every method at its recommended level if that swaps."""
+    """Return source, then every method without a swap, then every method at its recommended level if that is another.
+
+    Without a swap it is the main snapshot that is shown.
+    """
     plain: list[Column] = []
     swapped: list[Column] = []
     source: list[Column] = []
     for method in comparison.methods(dataset):
-        evaluation = evaluation_of(comparison, dataset, method)
+        evaluation, start = evaluation_of(comparison, dataset, method), unswapped(comparison.of(dataset, method))
         if evaluation is None:
             continue
         source = source or [("source", source_tiles(evaluation, count))]
-        plain.append((readable(method), swap_tiles(evaluation, NO_SWAP, count)))
-        swaps = [p.swap for p in chosen if (p.dataset, p.method) == (dataset, method) and p.swap != NO_SWAP]
+        if start is not None:
+            plain.append((readable(method), swap_tiles(evaluation, start.swap, count)))
+        swaps = [p.swap for p in chosen if (p.dataset, p.method) == (dataset, method) and p != start]
         swapped += [(f"{readable(method)}, {swap}", swap_tiles(evaluation, swap, count)) for swap in swaps]
     return _drawn([*source, *plain, *swapped])
 
 
-def sweep_columns(comparison: Comparison, dataset: str, method: str, count: int) -> list[Column]:
-    """Return source, then every swap level of a method from most source to none, kind by kind."""
-    evaluation = evaluation_of(comparison, dataset, method)
-    if evaluation is None:
-        return []
-    swaps = [cell.swap for cell in evaluation.cells if cell.swap != NO_SWAP]
-    kinds = list(dict.fromkeys(swap.kind for swap in swaps))
-    swaps.sort(key=lambda swap: (kinds.index(swap.kind), swap.level))
-    first = [("source", source_tiles(evaluation, count))]
-    return _drawn(first + [(str(swap), swap_tiles(evaluation, swap, count)) for swap in [NO_SWAP, *swaps]])
+def sweeps(comparison: Comparison, dataset: str, method: str, count: int) -> list[tuple[str, list[Column]]]:
+    """Return, per snapshot, its name in words and: source, then every swap level, kind by kind.
+
+    The name is empty where a single snapshot was swept; snapshots without pictures are left out.
+    """
+    evaluation, found = evaluation_of(comparison, dataset, method), []
+    for snapshot in comparison.snapshots or [""]:
+        cells = [cell for cell in evaluation.cells if cell.swap.snapshot == snapshot] if evaluation else []
+        if evaluation is None or not cells:
+            continue
+        swaps = [cell.swap for cell in cells]
+        kinds = list(dict.fromkeys(["none", *(swap.kind for swap in swaps)]))
+        swaps.sort(key=lambda swap: (kinds.index(swap.kind), swap.level))
+        first = [("source", source_tiles(evaluation, count))]
+        columns = _drawn(first + [(swap.blocks, swap_tiles(evaluation, swap, count)) for swap in swaps])
+        if columns:
+            found.append((_name(snapshot, cells[0].kimg), columns))
+    return found
+
+
+def _name(snapshot: str, kimg: float) -> str:
+    name = readable(snapshot)
+    return f"{name} ({kimg:.3g} kimg)" if name and not name.endswith("kimg") else name
 
 
 def _drawn(columns: list[Column]) -> list[Column]:
@@ -98,6 +115,11 @@ def picture(columns: Sequence[Column], title: str) -> UInt8:
     rows = [[tiles[i] if i < len(tiles) else None for _, tiles in columns] for i in range(count)]
     side = columns[0][1][0].shape[0]
     return sheet(rows, [], [label for label, _ in columns], title, scale=max(1, SHOWN // side))
+
+
+def sweep_picture(found: Sequence[tuple[str, Sequence[Column]]], title: str) -> UInt8:
+    """Draw the contact sheets of a method's snapshots below one another."""
+    return stack([picture(columns, f"{title}, snapshot {name}" if name else title) for name, columns in found])
 
 
 def upright(tiles: Tiles) -> UInt8:

@@ -23,7 +23,7 @@ def test_defect_1_the_source_is_the_loaded_generator_and_not_a_random_one() -> N
     assert all(
         torch.equal(a, b) for a, b in zip(source.state_dict().values(), generator.state_dict().values(), strict=True)
     )
-    step = trainer.make_pass("g", 4)
+    step = trainer.make_pass(trainer.draw("g", 4))
     assert torch.equal(step.ws.detach(), step.source_ws)
     trainer.render(step)
     losses = [t.generator_loss(trainer.nets, step) for t in trainer.techniques]
@@ -40,7 +40,7 @@ def test_defect_2_freeze_style_acts_on_every_batch_whether_styles_are_mixed_or_n
     with torch.no_grad():
         trainer.nets.generator.mapping.layers[0].weight.mul_(-1)  # a mapping network that has moved
     for trainer.iteration in range(4):
-        step = trainer.make_pass(purpose, 4)
+        step = trainer.make_pass(trainer.draw(purpose, 4))
         assert torch.equal(step.ws[:, :3], step.source_ws[:, :3])
         assert not torch.equal(step.ws[:, 3:], step.source_ws[:, 3:])
 

@@ -27,7 +27,8 @@ out = Path(flags["--out"])
 files = {
     "plan": None,
     "train": ["generator.safetensors", "generator.safetensors.json", "discriminator.safetensors",
-              "discriminator.safetensors.json", "MANIFEST.json", "samples/00000000.png"],
+              "discriminator.safetensors.json", "MANIFEST.json", "samples/00000000.png",
+              "snapshots/00001000.safetensors"],
     "evaluate": ["metrics.json"],
     "compare": ["MANIFEST.json", "index.html", "table.csv", "table.md", "hero.png", "figures/a.png", "sheets/b.png"],
 }.get(name, ["MANIFEST.json"])
@@ -40,6 +41,7 @@ for file in files or []:
 if name == "train":
     (out / "generator.safetensors").write_text(Path(flags["--params"]).read_text())
     (out / "stats.csv").write_text("kimg,d_loss\\n0.5,1.2\\n1,1.1\\n")
+    (out / "snapshots.csv").write_text("kimg,kid\\n0.5,0.2\\n1,0.1\\n")
 if name == "compare":
     (out / "pareto.csv").write_text("dataset,method,swap,level,similarity,fid\\nflat,a,none,0,0.5,30\\n")
     (out / "metrics.json").write_text(json.dumps({"flat": {"baseline": {"fid": 12.5}}}))
@@ -152,6 +154,7 @@ def test_dvc_shows_metrics_plots_and_changed_numbers(project: Project) -> None:
     assert shown[""]["data"]["reports/demo/metrics.json"]["data"] == {"flat": {"baseline": {"fid": 12.5}}}
     page = Path(project.dvc("plots", "show", "--out", str(project.root / "dvc_plots")).split("file://")[1].strip())
     assert "loss of the discriminator" in page.read_text()
+    assert "KID of snapshots to held-out images" in page.read_text()
     assert "samples_00000000.png" in page.read_text()
     params = project.root / "params.yaml"
     before = params.read_text()

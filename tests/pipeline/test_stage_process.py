@@ -1,6 +1,7 @@
 import os
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,13 @@ def test_gpu_lanes_follow_the_devices_this_process_may_use(monkeypatch: pytest.M
     assert gpu_devices() == ["2", "5"]
     with make_lanes(None).lane("gpu") as environment:
         assert environment == {"CUDA_VISIBLE_DEVICES": "2"}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4")
+    everything = ["0,1,2,3,4"]
+    for gpus, expected in [(2, ["0,1", "2,3"]), ("all", everything), (1, ["0", "1", "2", "3", "4"]), (9, everything)]:
+        lanes = make_lanes(None, gpus)
+        with ExitStack() as stack:
+            found = [stack.enter_context(lanes.lane("gpu"))["CUDA_VISIBLE_DEVICES"] for _ in expected]
+        assert found == expected
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert gpu_devices() == []
     with make_lanes(None).lane("gpu") as environment:

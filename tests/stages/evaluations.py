@@ -15,11 +15,14 @@ from model.files import atomic_write_json, publish_folder
 EXTRACTOR = "stylenet-0123abcd"
 FID = f"fid[{EXTRACTOR}]"
 KID = f"kid_x1e3[{EXTRACTOR}]"
+KIMG = {"": 12.0, "best": 12.0, "4_kimg": 4.0}  # of snapshots, the single one without a name
 FLOOR = {"landmark_nme": 0.5, "attribute_mse": 2.0, "edge_ssim": 0.1}
 Paint = Callable[[str], Sequence[UInt8]]  # file stem (source, none-0, weights-8, ...) -> tiles
 
 
-def cell(swap: str, level: int, fid: float, similarity: float, **more: float | None) -> dict[str, Any]:
+def cell(
+    swap: str, level: int, fid: float, similarity: float, snapshot: str = "", **more: float | None
+) -> dict[str, Any]:
     """Return a cell whose similarity is as given (both of its parts)."""
     shares = {
         f"{name}[{EXTRACTOR}]": value for name, value in {"precision": 0.8, "recall": 0.4, "nn_ratio": 1.0}.items()
@@ -27,7 +30,8 @@ def cell(swap: str, level: int, fid: float, similarity: float, **more: float | N
     values = {FID: fid, KID: fid / 10, **shares, "edge_ssim": 0.3, "lowres_mse_8": 0.01}
     likeness = {name: (1.0 - similarity) * FLOOR[name] for name in ("landmark_nme", "attribute_mse")}
     lifts = {f"{name}_lift": similarity for name in likeness}
-    return {"swap": swap, "level": level, **values, **likeness, **lifts, **more}
+    where = {"snapshot": snapshot, "kimg": KIMG[snapshot], "swap": swap, "level": level}
+    return {**where, **values, **likeness, **lifts, **more}
 
 
 def write_evaluation(
@@ -54,16 +58,23 @@ def write_evaluation(
         "real_split": {FID: 2.0, KID: 0.01},
     }
     data = {
-        "format": 1, "method": method, "dataset": dataset, "seed": seed, "anchors": anchors, "cells": list(cells),
-        "n_real": 400, "n_heldout": 40, "n_gen": 1000, "n_pairs": 200, "z_sha256": hashlib.sha256(b"z").hexdigest(),
+        "format": 2, "method": method, "dataset": dataset, "seed": seed, "anchors": anchors, "cells": list(cells),
+        "n_real": 400, "n_heldout": 40, "n_gen": 1000, "n_pairs": 200,
+        "snapshots": {name or "kept": KIMG[name] for name in dict.fromkeys(row["snapshot"] for row in cells)},
+        "z_sha256": hashlib.sha256(b"z").hexdigest(),
         "extractor": {"style": {"name": EXTRACTOR, "sha256": hashlib.sha256(b"style").hexdigest()}},
         "tiles": {"count": 3, "psi": 1.0}, "made_with": {"device": "cpu"},
     }  # fmt: skip
     with publish_folder(out) as folder:
         atomic_write_json(folder / "metrics.json", data | changes)
-        for name in ["source", *(f"{c['swap']}-{c['level']}" for c in cells)] if paint else []:
+        for name in ["source", *(_tile(c) for c in cells)] if paint else []:
             write_png(folder / "tiles" / f"{name}.png", np.concatenate(paint(name), axis=1))
     return out
+
+
+def _tile(row: Mapping[str, Any]) -> str:
+    name = f"{row['swap']}-{row['level']}"
+    return f"{row['snapshot']}/{name}" if row["snapshot"] else name
 
 
 def write_params(path: Path, datasets: Sequence[str], methods: Sequence[str], seeds: Sequence[str]) -> Path:

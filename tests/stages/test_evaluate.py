@@ -24,7 +24,7 @@ from stages.report.cells import Grid, read_comparison
 from stages.swap import swap
 from tests.finetune.test_techniques import METHODS
 from tests.metrics.standin import probe_set
-from tests.stages.training import new_run, write_images, write_params, write_source
+from tests.stages.training import SWAP, new_run, write_images, write_params, write_source
 from tests.tiny import tiny_generator
 
 SETTINGS = {"images": 70, "pairs": 20, "tiles": 5, "seed": 11, "rgb_skip": "source", "device": "cpu"}
@@ -43,12 +43,17 @@ class Bench:
         swap(self.params, self.source, self.trained, self.swaps, new_run(folder))
 
     def _trained(self) -> Path:
-        details = {"method": self.method, "dataset": "flat", "seed": "s0", "techniques": METHODS[self.method]}
+        details = {
+            "method": self.method, "dataset": "flat", "seed": "s0", "techniques": METHODS[self.method],
+            "snapshots": [{"kimg": 1.0, "file": "snapshots/00001000.safetensors"}], "kept": {"kimg": 1.0, "why": ""},
+            "best": 1.0, "last": 1.0,
+        }  # fmt: skip
         with publish_folder(self.folder / "trained", details) as folder:
             target = tiny_generator(1)
             if self.method == "freeze_g":  # its mapping network never trains
                 target.mapping.load_state_dict(tiny_generator(0).mapping.state_dict())
-            save_networks(folder / "generator.safetensors", generator=target, provenance={})
+            for name in ("generator", "snapshots/00001000"):
+                save_networks(folder / f"{name}.safetensors", generator=target, provenance={})
         return self.folder / "trained"
 
     def run(self) -> dict[str, Any]:
@@ -95,6 +100,58 @@ def test_every_cell_is_measured_and_the_report_can_read_it(tmp_path: Path) -> No
         assert [(row["swap"], int(row["level"])) for row in csv.DictReader(file)] == expected
 
 
+def two_snapshots(bench: Bench) -> Bench:
+    """Give the training a second snapshot, and swap three names that mean the two."""
+    target = tiny_generator(2)
+    manifest = verify_manifest(bench.trained)
+    details = {name: manifest[name] for name in ("method", "dataset", "seed", "techniques", "kept", "best")}
+    files = [{"kimg": kimg, "file": f"snapshots/0000{kimg}000.safetensors"} for kimg in (1, 2)]
+    save_networks(bench.trained / files[1]["file"], generator=target, provenance={})
+    write_manifest(bench.trained, details | {"last": 2, "snapshots": files})
+    bench.params = write_params(
+        bench.params, evaluate=SETTINGS, swap={**SWAP, "levels": [8], "snapshots": ["best", "last", 2]}
+    )
+    swap(bench.params, bench.source, bench.trained, bench.swaps, new_run(bench.folder))
+    return bench
+
+
+def test_every_snapshot_is_measured_at_every_level_with_numbers_of_its_own(tmp_path: Path) -> None:
+    bench = two_snapshots(Bench(tmp_path, "baseline"))
+    metrics = bench.run()
+    expected = [("none", 0), ("weights", 8), ("features", 8)]
+    names = [("best", 1), ("last", 2), ("2_kimg", 2)]
+    found = [(row["snapshot"], row["kimg"], row["swap"], row["level"]) for row in metrics["cells"]]
+    assert found == [(*name, *at) for name in names for at in expected]
+    assert metrics["snapshots"] == {"best": 1, "last": 2, "2_kimg": 2}
+    rows = {
+        name: [{k: v for k, v in row.items() if k != "snapshot"} for row in metrics["cells"] if row["snapshot"] == name]
+        for name, _ in names
+    }
+    assert rows["last"] == rows["2_kimg"]
+    assert all(a["landmark_nme"] != b["landmark_nme"] for a, b in zip(rows["best"], rows["last"], strict=True))
+    comparison = read_comparison(bench.out.parent, Grid("test", ("flat",), ("baseline",), ("s0",)))
+    assert comparison.snapshots == ["best", "last", "2_kimg"]
+    strips = {
+        path.relative_to(bench.out / "tiles").as_posix(): path.read_bytes()
+        for path in (bench.out / "tiles").rglob("*.png")
+    }
+    assert set(strips) == {"source.png", *(f"{name}/{kind}-{at}.png" for name, _ in names for kind, at in expected)}
+    assert strips["last/none-0.png"] == strips["2_kimg/none-0.png"] != strips["best/none-0.png"]
+
+
+def test_the_first_snapshot_of_a_sweep_measures_as_it_does_alone(tmp_path: Path) -> None:
+    for name in ("alone", "swept"):
+        (tmp_path / name).mkdir()
+    alone = Bench(tmp_path / "alone", "baseline").run()
+    swept = two_snapshots(Bench(tmp_path / "swept", "baseline")).run()
+    for kind, level in (("none", 0), ("weights", 8), ("features", 8)):
+        (row,) = [r for r in swept["cells"] if (r["snapshot"], r["swap"], r["level"]) == ("best", kind, level)]
+        assert {**row, "snapshot": ""} == {"snapshot": "", "kimg": 1.0, **cell(alone, kind, level)} | {
+            "swap": kind, "level": level
+        }  # fmt: skip
+    assert swept["anchors"] == alone["anchors"]
+
+
 def test_tiles_show_the_same_faces_in_every_file(tmp_path: Path) -> None:
     bench = Bench(tmp_path, "baseline")
     metrics = bench.run()
@@ -128,8 +185,8 @@ def test_swapped_weights_and_injected_features_draw_the_same_from_the_same_w(tmp
     z = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
     ws = cells.source.broadcast(cells.source.mapping(z))
     with torch.inference_mode():
-        for at, image in cells._inject(ws, ws, "source").items():
-            assert torch.allclose(image, cells.blends[at].synthesis(ws, cells.noise), atol=1e-5)
+        for at, image in cells._inject(cells.targets[""], ws, ws, "source").items():
+            assert torch.allclose(image, cells.blends[""][at].synthesis(ws, cells.noise), atol=1e-5)
 
 
 def test_target_rgb_makes_feature_swaps_another_picture(tmp_path: Path) -> None:

@@ -20,13 +20,14 @@ from stages.evaluate import EvaluateParams
 from stages.fetch.weights import entry_of
 from stages.pretrained import PretrainedParams
 from stages.session import TrainParams
+from stages.snapshots import SnapshotParams
 from stages.swap import SwapParams
 from tests.project import ROOT, copy_project
 
 PROFILES = {"demo": Path(), "showcase": Path("profiles/showcase"), "paper": Path("profiles/paper")}
 SECTIONS = {
-    "crop": CropParams, "lmdb": LmdbParams, "pretrained": PretrainedParams, "train": TrainParams, "swap": SwapParams,
-    "evaluate": EvaluateParams, "compare": CompareParams,
+    "crop": CropParams, "lmdb": LmdbParams, "pretrained": PretrainedParams, "train": TrainParams,
+    "snapshots": SnapshotParams, "swap": SwapParams, "evaluate": EvaluateParams, "compare": CompareParams,
 }  # fmt: skip
 
 

@@ -22,13 +22,13 @@ from model.files import sha256_file, verify_manifest
 from model.networks.discriminator import Discriminator, DiscriminatorConfig
 from model.training.trainer import Trainer
 from pipeline.params import ParamsError
-from stages.plan import fingerprint, plan
+from stages.plan import fingerprint, fingerprints, plan
 from stages.pretrained import pretrained
 from stages.swap import swap
 from stages.train import train
 from tests.checkpoint.nvidia_files import write_torch
 from tests.finetune.test_techniques import METHODS
-from tests.stages.training import TRAIN, Setup, new_run, write_params
+from tests.stages.training import SWAP, TRAIN, Setup, new_run, write_params
 from tests.tiny import tiny_generator
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,7 +100,7 @@ def test_sigterm_saves_and_exits_75_and_the_same_command_continues(tmp_path: Pat
     time.sleep(1)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 75
-    (state,) = setup.scratch.glob("state-*")
+    state = max(setup.scratch.glob("state-*"))
     verify_manifest(state)
     assert 0 < int(state.name[-9:]) < 500
     assert not setup.out.exists()
@@ -147,9 +147,18 @@ def test_plan_changes_with_code_and_settings_but_not_with_comments_or_other_tech
     assert "model/training/trainer.py" in read["code"]
     assert "model/finetune/structure_loss.py" not in read["code"]
     assert not any("augment" in name for name in read["code"])
-    write_params(params, methods={**METHODS, "other": {"structure_loss": {"up_to": 8, "weight": 1.0}}})
+    write_params(params, methods={**METHODS, "other": {"structure_loss": {"weight": 1.0}}})
     plan(params, "freeze_g", tmp_path / "two.json")
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+
+
+@pytest.mark.parametrize(("technique", "augments"), [("augment", True), ("ada", True), ("compat", False)])
+def test_plan_fingerprints_the_techniques_file_and_the_augmentation_where_it_runs(
+    technique: str, augments: bool
+) -> None:
+    files = fingerprints([technique])
+    assert f"model/finetune/{technique}.py" in files
+    assert ("model/training/augment.py" in files) == ("model/training/augment_colour.py" in files) == augments
 
 
 def test_the_fingerprint_ignores_comments_and_docstrings_and_sees_every_other_change(tmp_path: Path) -> None:
@@ -235,6 +244,6 @@ def test_swap_writes_a_generator_per_level_and_a_sheet(setup: Setup) -> None:
 
 def test_swap_refuses_a_level_that_no_block_has(setup: Setup) -> None:
     run_train(setup)
-    write_params(setup.params, swap={"levels": [12], "faces": 3, "truncation_psi": 0.7, "seed": 5})
+    write_params(setup.params, swap=SWAP | {"levels": [12]})
     with pytest.raises(UsageError, match=r"swap\.levels: found 12"):
         swap(setup.params, setup.source, setup.out, setup.folder / "swap", run=new_run(setup.folder))

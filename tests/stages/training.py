@@ -19,8 +19,10 @@ from tests.tiny import tiny_generator
 TRAIN = {
     "kimg": 0.032, "batch": 4, "tick_kimg": 0.008, "lr_g": 0.002, "lr_d": 0.002, "r1_gamma": 1.0, "r1_every": 4,
     "path_weight": 2.0, "path_every": 2, "path_shrink": 2, "path_decay": 0.01, "mixing_prob": 0.9, "ema_kimg": 0.02,
-    "sample_kimg": 0.016, "state_kimg": 0.008, "device": "cpu",
+    "sample_kimg": 0.016, "state_kimg": 0.008, "device": "cpu", "gpus": 1, "accumulate": 1, "precision": "fp32",
 }  # fmt: skip
+SWAP = {"levels": [8, 16], "snapshots": ["kept"], "faces": 3, "truncation_psi": 0.7, "seed": 5}
+SNAPSHOTS = {"kimg": 0.016, "images": 6, "keep": "best", "stop_below": 0.0, "patience": 1}
 
 
 def write_params(path: Path, **changes: object) -> Path:
@@ -30,7 +32,8 @@ def write_params(path: Path, **changes: object) -> Path:
         "methods": METHODS,
         "seeds": {"s0": 0},
         "train": TRAIN,
-        "swap": {"levels": [8, 16], "faces": 3, "truncation_psi": 0.7, "seed": 5},
+        "snapshots": SNAPSHOTS,
+        "swap": SWAP,
         "pretrained": {"weights": "source.safetensors", "sha256": "", "resolution": 32, "licence": "CC0-1.0"},
     }
     with path.open("w") as file:
@@ -68,14 +71,19 @@ def new_run(folder: Path) -> Run:
 class Setup:
     """The inputs of the stage ``train``, in ``folder``."""
 
-    def __init__(self, folder: Path, method: str = "structure_loss", **changes: object) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, method: str = "structure_loss", images: int = 8, **changes: object) -> None:
+        self.folder, self.changes = folder, changes
+        folder.mkdir(exist_ok=True)
         self.params = write_params(folder / "params.yaml", **changes)
         self.source = write_source(folder / "source")
-        self.lmdb = write_images(folder / "lmdb" / "flat")
+        self.lmdb = write_images(folder / "lmdb" / "flat", images)
         self.plan = folder / f"{method}.json"
         self.scratch, self.out = folder / "scratch", folder / "train"
         plan(self.params, method, self.plan)
+
+    def write(self, **changes: object) -> None:
+        """Write the params file anew."""
+        write_params(self.params, **{**self.changes, **changes})
 
     def arguments(self) -> dict[str, object]:
         """Return the arguments of ``stages.train.train``."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from torch import Tensor
+from torch.profiler import profile
 
 from model.training.augment import ALL, COLOUR, GEOMETRY, Draws, augment, colour_maps, inverse_maps
 from model.training.augment_colour import LUMA
 from model.training.augment_geometry import identity
 
-MANY = 20_000
+MANY = 2_000
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -23,14 +22,13 @@ def colours_of(name: str, p: float = 1.0) -> Tensor:
     return colour_maps(Draws.take(MANY, generator()), p, frozenset({name}))
 
 
-def assert_uniform_angle(angle: Tensor) -> None:
-    counts = torch.histc(angle, 8, -math.pi, math.pi) / len(angle)
-    torch.testing.assert_close(counts, torch.full_like(counts, 1 / 8), atol=0.012, rtol=0)
-
-
-def test_at_probability_0_the_images_themselves_come_back() -> None:
-    images = torch.randn(4, 3, 16, 16)
-    assert augment(images, 0.0, generator()) is images
+def test_at_probability_0_the_images_themselves_come_back_and_nothing_is_drawn_or_computed() -> None:
+    images, random = torch.randn(4, 3, 16, 16, requires_grad=True), generator()
+    before = random.get_state()
+    with profile() as watched:
+        assert augment(images, 0.0, random) is images
+    assert [event.key for event in watched.key_averages() if event.key.startswith("aten::")] == []
+    assert torch.equal(random.get_state(), before)
 
 
 def test_at_probability_1_with_nothing_allowed_nothing_happens() -> None:
@@ -45,7 +43,7 @@ def test_the_same_generator_gives_the_same_images_and_another_does_not() -> None
     assert not torch.equal(first, augment(images, 0.8, generator(2)))
 
 
-@pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("p", [0.3, 1.0])
 @pytest.mark.parametrize("allowed", [frozenset(), frozenset({"hue"}), ALL])
 def test_what_is_drawn_depends_on_the_batch_size_alone(p: float, allowed: frozenset[str]) -> None:
     random, reference = generator(), generator()
@@ -76,41 +74,37 @@ def test_a_wrong_probability_or_name_is_refused() -> None:
         augment(torch.zeros(1, 3, 8, 8), 0.5, generator(), allowed=frozenset({"cutout"}))
 
 
-def test_brightness_adds_the_same_normal_number_to_all_channels() -> None:
-    shift = colours_of("brightness")[:, :3, 3]
-    assert float(shift[:, 0].std()) == pytest.approx(0.2, rel=0.03)
-    assert bool((shift == shift[:, :1]).all())
+def test_brightness_adds_the_same_number_to_all_channels() -> None:
+    maps = colours_of("brightness")
+    assert bool((maps[:, :3, 3] == maps[:, :1, 3]).all())
+    torch.testing.assert_close(maps[:, :3, :3], torch.eye(3).double().expand(MANY, 3, 3))
 
 
-def test_contrast_is_a_power_of_two_with_a_half_as_deviation() -> None:
+def test_contrast_multiplies_all_channels_by_the_same_factor() -> None:
     maps = colours_of("contrast")
-    assert float(maps[:, 0, 0].log2().std()) == pytest.approx(0.5, rel=0.03)
     torch.testing.assert_close(maps[:, :3, :3], maps[:, :1, :1] * torch.eye(3).double())
 
 
-def test_luma_is_mirrored_in_half_of_the_images_and_colour_kept() -> None:
+def test_mirroring_luma_keeps_colour() -> None:
     maps = colours_of("luma_flip")[:, :3, :3]
     grey = (maps @ LUMA) @ LUMA
-    assert float((grey < 0).double().mean()) == pytest.approx(0.5, abs=0.015)
     torch.testing.assert_close(grey.abs(), torch.ones(MANY, dtype=torch.float64))
     red_minus_green = torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64)
     torch.testing.assert_close(maps @ red_minus_green, red_minus_green.expand(MANY, 3))
 
 
-def test_hue_turns_uniformly_about_the_greys() -> None:
+def test_hue_turns_about_the_greys() -> None:
     maps = colours_of("hue")[:, :3, :3]
     torch.testing.assert_close(maps @ LUMA, LUMA.expand(MANY, 3))
     torch.testing.assert_close(maps @ maps.transpose(1, 2), torch.eye(3).double().expand(MANY, 3, 3))
-    across = torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64) / math.sqrt(2)
-    up = torch.linalg.cross(LUMA, across)
-    assert_uniform_angle(torch.atan2((maps @ across) @ up, (maps @ across) @ across))
 
 
-def test_saturation_is_a_power_of_two_with_one_as_deviation_and_keeps_luma() -> None:
+def test_saturation_stretches_colour_and_keeps_luma() -> None:
     maps = colours_of("saturation")[:, :3, :3]
     torch.testing.assert_close(maps @ LUMA, LUMA.expand(MANY, 3))
-    factor = (maps @ torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64))[:, 0]
-    assert float(factor.log2().std()) == pytest.approx(1.0, rel=0.03)
+    red_minus_green = torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64)
+    factor = (maps @ red_minus_green)[:, :1]
+    torch.testing.assert_close(maps @ red_minus_green, factor * red_minus_green)
 
 
 def test_colours_change_every_pixel_by_the_same_map() -> None:
@@ -146,6 +140,3 @@ def test_a_gradient_penalty_through_the_augmentation_reaches_the_weights() -> No
     (reached,) = torch.autograd.grad(gradient.square().sum(), weight)
     assert bool(reached.isfinite().all())
     assert float(reached.abs().sum()) > 0
-
-
-# controller

@@ -1,4 +1,4 @@
-"""Geometric half of the augmentation: distributions of the maps, and what they do to pictures."""
+"""Geometric half of the augmentation: what the maps are, and what they do to pictures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from model.training.augment import GEOMETRY, Draws, augment, inverse_maps
 from model.training.augment_geometry import identity, rotation, scaling, translation, warp
 
-MANY = 20_000
+MANY = 2_000
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -21,15 +21,6 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def maps_of(name: str, p: float = 1.0, size: tuple[int, int] = (64, 64)) -> Tensor:
     return inverse_maps(Draws.take(MANY, generator()), p, torch.Size(size), frozenset({name}))
-
-
-def angle_of(maps: Tensor) -> Tensor:
-    return torch.atan2(maps[:, 1, 0], maps[:, 0, 0])
-
-
-def assert_uniform_angle(angle: Tensor) -> None:
-    counts = torch.histc(angle, 8, -math.pi, math.pi) / len(angle)
-    torch.testing.assert_close(counts, torch.full_like(counts, 1 / 8), atol=0.012, rtol=0)
 
 
 def blobs(size: int = 32) -> Tensor:
@@ -50,64 +41,21 @@ def centroid(image: Tensor) -> tuple[float, float]:
     return float((weight * x).sum()), float((weight * y).sum())
 
 
-@pytest.mark.parametrize("name", [n for n in GEOMETRY if "rotation" not in n])
-def test_each_transformation_happens_with_probability_p(name: str) -> None:
-    always, happened = ((maps_of(name, p) != torch.eye(3)).flatten(1).any(1).double().mean() for p in (1.0, 0.3))
-    assert float(happened / always) == pytest.approx(0.3, abs=0.015)  # half of the flips, 1/4 of the turns are none
-
-
-def test_half_of_the_images_are_mirrored_left_to_right() -> None:
+def test_a_mirrored_image_is_mirrored_left_to_right_alone() -> None:
     maps = maps_of("flip")
     assert set(maps[:, 0, 0].tolist()) == {-1.0, 1.0}
-    assert float((maps[:, 0, 0] < 0).double().mean()) == pytest.approx(0.5, abs=0.015)
     assert bool((maps[:, 1, 1] == 1).all())
 
 
-def test_the_four_quarter_turns_are_equally_likely() -> None:
-    turns = (angle_of(maps_of("quarter_turns")) / (math.pi / 2)).round().long() % 4
-    shares = torch.bincount(turns, minlength=4) / MANY
-    torch.testing.assert_close(shares, torch.full((4,), 0.25), atol=0.015, rtol=0)
-
-
-def test_whole_shifts_are_an_eighth_of_width_and_height_at_most_and_independent() -> None:
+def test_whole_shifts_are_whole_pixels() -> None:
     shifts = maps_of("whole_shift", size=(32, 64))[:, :2, 2]
     assert torch.equal(shifts, shifts.round())
-    assert shifts.abs().amax(0).tolist() == [8.0, 4.0]
-    uniform = torch.histc(shifts[:, 0], 17, -8.5, 8.5)[1:-1] / MANY  # rounding halves the two ends
-    torch.testing.assert_close(uniform, torch.full_like(uniform, 1 / 16), atol=0.008, rtol=0)
-    assert float(torch.corrcoef(shifts.t())[0, 1]) == pytest.approx(0.0, abs=0.03)
 
 
-def test_fractional_shifts_are_normal_with_an_eighth_of_width_and_height_and_independent() -> None:
-    shifts = maps_of("shift", size=(32, 64))[:, :2, 2]
-    assert shifts.std(0).tolist() == pytest.approx([8.0, 4.0], rel=0.03)
-    assert shifts.mean(0).tolist() == pytest.approx([0.0, 0.0], abs=0.2)
-    assert float(torch.corrcoef(shifts.t())[0, 1]) == pytest.approx(0.0, abs=0.03)
-
-
-def test_scale_is_log_normal_and_the_same_both_ways() -> None:
-    maps = maps_of("scale")
-    assert torch.equal(maps[:, 0, 0], maps[:, 1, 1])
-    assert float(maps[:, 0, 0].log2().std()) == pytest.approx(0.2, rel=0.03)
-    assert float(maps[:, 0, 0].log2().mean()) == pytest.approx(0.0, abs=0.006)
-
-
-def test_aspect_is_log_normal_and_keeps_the_area() -> None:
-    maps = maps_of("aspect")
-    torch.testing.assert_close(maps[:, 0, 0] * maps[:, 1, 1], torch.ones(MANY, dtype=torch.float64))
-    assert float(maps[:, 0, 0].log2().std()) == pytest.approx(0.2, rel=0.03)
-
-
-@pytest.mark.parametrize("name", ["pre_rotation", "post_rotation"])
-def test_rotations_are_uniform_over_the_circle(name: str) -> None:
-    assert_uniform_angle(angle_of(maps_of(name)))
-
-
-def test_some_rotation_happens_with_probability_p_though_there_are_two() -> None:
-    p = 0.36
-    pre, post = (angle_of(maps_of(name, p)) != 0 for name in ("pre_rotation", "post_rotation"))
-    assert float(pre.double().mean()) == pytest.approx(1 - math.sqrt(1 - p), abs=0.015)
-    assert float((pre | post).double().mean()) == pytest.approx(p, abs=0.015)
+def test_scale_is_the_same_both_ways_and_aspect_keeps_the_area() -> None:
+    scale, aspect = maps_of("scale"), maps_of("aspect")
+    assert torch.equal(scale[:, 0, 0], scale[:, 1, 1])
+    torch.testing.assert_close(aspect[:, 0, 0] * aspect[:, 1, 1], torch.ones(MANY, dtype=torch.float64))
 
 
 # what is seen in the pictures

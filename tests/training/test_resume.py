@@ -16,7 +16,7 @@ from tests.finetune.test_techniques import METHODS
 from tests.tiny import run, tiny_trainer
 
 ROOT = Path(__file__).resolve().parents[2]
-METHOD = {**METHODS["structure_loss"], "ada": {"target": 0.1, "kimg": 0.05, "every": 2}}
+METHOD = {**METHODS["structure_loss"], "ada": {"target": 0.1, "kimg": 0.05, "every": 2, "transforms": "bgc"}}
 IDENTITY = {"seed": 0, "data": "x"}
 
 
@@ -95,4 +95,6 @@ def test_no_state_means_a_fresh_start(tmp_path: Path) -> None:
 def test_the_state_holds_no_random_generator_because_draws_are_counted(tmp_path: Path) -> None:
     trainer = run(tiny_trainer(load_method(METHOD)))
     folder = save_state(tmp_path, trainer, IDENTITY, {})
-    assert set(json.loads((folder / "state.json").read_text())["scalars"]) == {"iteration", "counts", "ada"}
+    assert set(json.loads((folder / "state.json").read_text())["scalars"]) == {
+        "iteration", "counts", "ada", "rollbacks", "cool_until",
+    }  # fmt: skip

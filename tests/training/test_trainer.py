@@ -22,25 +22,21 @@ def test_reports_come_once_per_tick_and_end_at_the_total() -> None:
 
 
 def test_every_image_is_shown_once_per_epoch_in_another_order_each_time() -> None:
-    config = dataclasses.replace(CONFIG, batch=4)
-    trainer = Trainer(tiny_networks(), tiny_images(12), config, [], seed=3)
-    shown: list[int] = []
-    methods = {
-        "__len__": lambda s: 12,
-        "batch": lambda s, i: (shown.extend(i), torch.zeros(4, 3, 32, 32))[1],
-        "prefetch": lambda s, i: None,
-    }
-    trainer.images = type("Spy", (), methods)()
-    for iteration in range(6):
-        trainer.real_batch(iteration)
+    trainer = Trainer(tiny_networks(), tiny_images(12), CONFIG, [], seed=3)
+    shown = [number for iteration in range(6) for number in trainer.reals.picks(iteration)]
     assert sorted(shown[:12]) == sorted(shown[12:]) == list(range(12))
     assert shown[:12] != shown[12:]
 
 
 def test_a_batch_is_a_pure_function_of_the_iteration() -> None:
     one, two = tiny_trainer([]), tiny_trainer([])
-    later = [one.real_batch(i) for i in range(5)][4]
-    assert torch.equal(later, two.real_batch(4))
+
+    def reals(trainer: Trainer, iteration: int) -> torch.Tensor:
+        (images,) = trainer.reals.batch(iteration, trainer.shares, trainer.nets.ema.w_avg)
+        return images
+
+    later = [reals(one, i) for i in range(5)][4]
+    assert torch.equal(later, reals(two, 4))
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
@@ -66,7 +62,7 @@ def test_mixing_takes_the_rows_from_the_crossover_on_from_a_second_code() -> Non
     never = tiny_trainer([], dataclasses.replace(CONFIG, mixing_prob=0.0))
     for iteration in range(8):
         always.iteration = never.iteration = iteration
-        mixed, plain = always.make_pass("g", 4).ws, never.make_pass("g", 4).ws
+        mixed, plain = (t.make_pass(t.draw("g", 4)).ws for t in (always, never))
         assert torch.equal(plain, plain[:, :1].expand_as(plain))
         changes = [(mixed[:, k] != mixed[:, k - 1]).any().item() for k in range(1, mixed.shape[1])]
         assert sum(changes) == 1
@@ -74,7 +70,9 @@ def test_mixing_takes_the_rows_from_the_crossover_on_from_a_second_code() -> Non
 
 def test_ada_p_rises_while_d_is_sure_of_its_reals() -> None:
     config = dataclasses.replace(CONFIG, kimg=0.2, path_weight=0.0, lr_d=0.01)
-    trainer = run(tiny_trainer([load_technique("ada", {"target": 0.1, "kimg": 0.4, "every": 1})], config))
+    trainer = run(
+        tiny_trainer([load_technique("ada", {"target": 0.1, "kimg": 0.4, "every": 1, "transforms": "bgc"})], config)
+    )
     assert trainer.ada is not None
     assert trainer.ada.p > 0.05
 
