@@ -11,6 +11,7 @@ import pytest
 from model.errors import InterruptedRun
 from model.files import verify_manifest
 from model.training.trainer import Trainer
+from stages.session import _due
 from stages.train import train
 from tests.stages.training import TRAIN, Setup, new_run
 
@@ -81,3 +82,10 @@ def test_a_kill_while_the_scratch_folder_is_deleted_costs_no_sample_sheet(
         assert run_train(setup) == whole
         shutil.rmtree(tmp_path / "aside")
     assert not list(tmp_path.glob(".scratch.*"))
+
+
+def test_a_state_is_due_after_exactly_so_many_images_whatever_kimg_is_as_a_float() -> None:
+    assert 0.076 - 0.068 < 0.008
+    for images in range(4, 4000, 4):
+        assert _due((images + 8) / 1000, images / 1000, 0.008)
+        assert not _due((images + 4) / 1000, images / 1000, 0.008)
