@@ -25,6 +25,7 @@ from model.files import atomic_write_json, atomic_write_text, publish_folder
 from model.metrics.features import AttributeReader, FeatureExtractor, StyleFeatures
 from model.metrics.prdc import COVERAGE_K
 from model.metrics.scores import PERFECT, SourceSide, TargetSide, worst
+from model.ops.memory import keep_freed_memory
 from model.progress import Progress
 from model.training.randomness import latents
 from pipeline.params import read_section
@@ -77,6 +78,7 @@ class Found:
 
 def evaluate(params: Path, lmdb: Path, source: Path, trained: Path, swaps: Path, out: Path, run: Run) -> None:
     """Measure --trained and its --swaps against --source (likeness) and --lmdb (style); write --out."""
+    keep_freed_memory()
     settings = _checked(params, read_section(params, "evaluate", EvaluateParams))
     reader, extractor = AttributeReader(), StyleFeatures()  # a missing weight file is found before anything is drawn
     cells = Cells(source, trained, swaps, pick_device(settings.device))

@@ -20,6 +20,7 @@ from model.finetune import load_method
 from model.finetune.technique import Networks
 from model.networks.discriminator import Discriminator, DiscriminatorConfig
 from model.networks.generator import Generator, GeneratorConfig
+from model.ops.memory import keep_freed_memory
 from model.training.trainer import Trainer
 from model.training.world import World
 from pipeline.params import read_section
@@ -60,6 +61,7 @@ def train(
 
 
 def _train(inputs: Inputs, run: Run | None, world: World) -> None:
+    keep_freed_memory()
     settings = read_section(inputs.params, "train", TrainParams)
     seed = read_section(inputs.params, f"seeds.{inputs.seed}", int)
     method = _method(inputs.plan)

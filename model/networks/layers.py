@@ -111,8 +111,8 @@ class ModulatedConv(nn.Module):
         style = self.affine(w)
         weight = self.weight * self.weight_gain
         demodulation = torch.rsqrt(style.square() @ weight.square().sum((2, 3)).t() + EPSILON) * GAIN
-        x = (x * style.to(x.dtype)[:, :, None, None]).contiguous(memory_format=torch.channels_last)
-        weight = weight.to(x.dtype)
+        x, weight = x * style.to(x.dtype)[:, :, None, None], weight.to(x.dtype)
+        x = x.contiguous(memory_format=torch.channels_last)  # all layers above inherit the order; the constant has none
         if self.up:
             x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)  # to 2H + 1, the filter makes it 2H
             x = low_pass(x, 1, gain=4.0)

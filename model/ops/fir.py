@@ -73,6 +73,8 @@ class _Transposed(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, pad: int, down: int, gain: float, size: tuple[int, int]) -> Tensor:
         ctx.settings = (pad, down, gain)
         kernel = _kernel(x.shape[1], gain, x.dtype, x.device)
+        if down == 1 and pad < len(TAPS):  # symmetric taps: the same filter, otherwise padded, and a faster kernel
+            return F.conv2d(x, kernel, padding=len(TAPS) - 1 - pad, groups=x.shape[1])
         rest = [whole - (part - 1) * down - len(TAPS) + 2 * pad for whole, part in zip(size, x.shape[2:], strict=True)]
         return F.conv_transpose2d(x, kernel, None, down, pad, rest, x.shape[1])
 

@@ -40,6 +40,17 @@ def test_upsample_is_zero_stuffing_and_the_filter_with_gain_four() -> None:
     np.testing.assert_allclose(upsample(x)[0].numpy(), plain, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("pad", [0, 1, 2, 3, 4])
+def test_the_filters_derivative_is_its_transpose_at_every_padding(pad: int) -> None:
+    x = white(2, 3, 9, 8).requires_grad_()
+    y = low_pass(x, pad)
+    gradient = white(*y.shape)
+    kernel = torch.from_numpy(np.outer(TAPS, TAPS)).expand(3, 1, 4, 4)
+    expected = torch.nn.functional.conv_transpose2d(gradient, kernel, padding=pad, groups=3)
+    (found,) = torch.autograd.grad(y, x, gradient)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+
+
 def test_a_constant_image_stays_constant() -> None:
     x = torch.full((1, 2, 12, 12), 0.7, dtype=torch.float64)
     assert torch.allclose(low_pass(x, 0), torch.full((1, 2, 9, 9), 0.7, dtype=torch.float64))
@@ -80,6 +91,7 @@ def _modulated(up: bool) -> tuple[torch.nn.Module, tuple[Tensor, ...]]:
 
 CASES = {
     "low_pass": (lambda x: low_pass(x, 1, down=2), (white(1, 2, 5, 5),)),
+    "low_pass_stride_1": (lambda x: low_pass(x, 2, gain=4.0), (white(1, 2, 4, 3),)),
     "upsample": (upsample, (white(1, 2, 3, 3),)),
     "pixel_norm": (pixel_norm, (white(2, 4),)),
     "minibatch_stddev": (minibatch_stddev, (white(4, 2, 2, 2),)),
