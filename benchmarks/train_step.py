@@ -4,7 +4,8 @@
 
 Both sides run the code below on networks that compute the same function (checked first, to 1e-4), with the same losses,
 batch, lazy regularisation and kind of optimiser. They differ in what the project chose: the form of the networks, the
-fused Adam and the grouped average. Augmentation is off on both sides; ours is timed alone.
+fused Adam and the grouped average. Augmentation is off on both sides; ours is timed alone. ``--keep-memory``
+lets both keep the memory of freed tensors, as our trainings do.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 from benchmarks.textbook import TextbookDiscriminator, TextbookGenerator, assert_same_function
 from model.networks.discriminator import Discriminator, DiscriminatorConfig
 from model.networks.generator import Generator, GeneratorConfig
+from model.ops.memory import keep_freed_memory
 from model.training.augment import augment
 from model.training.losses import discriminator_loss, generator_loss, path_lengths, r1_penalty
 
@@ -166,9 +168,10 @@ def augment_seconds(config: Config) -> float:
         return statistics.median(processor_seconds(lambda: augment(images, 0.6, random)) for _ in range(9))
 
 
-def peak_memory(side: str, name: str) -> float:
+def peak_memory(side: str, name: str, keep_memory: bool) -> float:
     """Peak resident memory of one iteration with all phases in a process of its own, GiB; torch alone takes 0.5-0.7."""
     command = [sys.executable, "-m", "benchmarks.train_step", "--config", name, "--only-memory", side]
+    command += ["--keep-memory"] if keep_memory else []
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -225,10 +228,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--no-warm-up", action="store_true", help="for configurations that take minutes")
     parser.add_argument("--no-memory", action="store_true", help="leave out the two processes that measure peak memory")
+    parser.add_argument("--keep-memory", action="store_true", help="let both sides keep the memory of freed tensors")
     parser.add_argument("--json", type=Path, help="also write the result here")
     parser.add_argument("--only-memory", choices=["ours", "textbook"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    kept = arguments.keep_memory and keep_freed_memory()
     config = CONFIGS[arguments.config]
     if arguments.only_memory:
         for work in Side(arguments.only_memory, config).phases().values():
@@ -237,8 +242,10 @@ def main() -> None:
         return
     errors = assert_same_function(Generator(config.generator), Discriminator(config.discriminator))
     times = measure(config, arguments.repeats, not arguments.no_warm_up)
-    memory = {} if arguments.no_memory else {s: peak_memory(s, arguments.config) for s in ("textbook", "ours")}
+    sides = () if arguments.no_memory else ("textbook", "ours")
+    memory = {side: peak_memory(side, arguments.config, arguments.keep_memory) for side in sides}
     result = environment() | {
+        "keeps_freed_memory": kept,
         "config": config.title, "repeats": arguments.repeats, "warm_up": not arguments.no_warm_up,
         "difference": {"images": errors[0], "logits": errors[1]},
         "phases": summarise(times), "peak_rss_gib": memory, "augment_s": augment_seconds(config), "seconds": times,
