@@ -18,7 +18,7 @@ from pipeline.tracking import Run, Status, mask, silence
 
 _KINDS: tuple[type, ...] = (Path, str, int, float)
 _INTERRUPTED = 130  # what a shell reports for Ctrl-C
-_NO_SPACE = 5  # same class as model.errors.ResourceError
+_NO_RESOURCE = 5  # same class as model.errors.ResourceError
 
 log = logging.getLogger("stage")
 
@@ -79,7 +79,11 @@ def _report(error: Exception) -> int:
         return code
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         log.error("error: %s: the disk is full; free some space and start again", error.filename or "writing")
-        return _NO_SPACE
+        return _NO_RESOURCE
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error):
+        said = " ".join(str(error).split())[:200]
+        log.error("error: memory ran out (%s); close other programs, or lower batch sizes or resolution", said)
+        return _NO_RESOURCE
     log.error("error: %s: %s (a bug; the traceback says where)", type(error).__name__, error, exc_info=error)
     return 1
 

@@ -90,6 +90,22 @@ def test_a_full_disk_is_no_bug(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "error: work/x.png: the disk is full; free some space and start again\n"
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")]
+)
+def test_lack_of_memory_is_no_bug(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    def stage(params: Path) -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        run(stage, ["--params", "p.yaml"])
+    assert caught.value.code == 5
+    said = capsys.readouterr().err
+    assert said.startswith("error: memory ran out")
+    assert "lower batch sizes or resolution" in said
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize("argv", [["--params", "p.yaml"], ["--params", "p.yaml", "--size", "x"], ["--nonsense"]])
 def test_wrong_flags_are_usage_errors(argv: list[str]) -> None:
     def stage(params: Path, size: int) -> None: ...

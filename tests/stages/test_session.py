@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -140,19 +139,27 @@ def test_out_of_memory_is_answered_by_smaller_parts_where_that_is_allowed_and_re
         run_train(setup)
 
 
+CRAMPED = """
+import resource, sys
+from pathlib import Path
+from stages.entry import run
+from stages.train import train
+used = next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if "VmData" in line)
+limit = (int(used) + int(sys.argv.pop(1))) * 1024
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+run(train)
+"""
+
+
 @pytest.mark.slow
 def test_real_lack_of_memory_ends_with_the_message_and_its_exit_code(tmp_path: Path) -> None:
-    """The address space is limited below what a batch of 256 images takes."""
-    setup = Setup(tmp_path, train={**TRAIN, "batch": 256, "kimg": 2.0, "accumulate": 1}, images=256)
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_DATA, (900 * 2**20, 900 * 2**20))
-
-    ended = subprocess.run(
-        command(setup), cwd=tmp_path, env=environment(), preexec_fn=limit, capture_output=True, text=True, check=False
-    )
+    """The process may take 400 MiB more than its imports did: enough to begin, not enough for a batch of 512."""
+    setup = Setup(tmp_path, train={**TRAIN, "batch": 512, "kimg": 2.0, "accumulate": 1}, images=512, snapshots=None)
+    flags = [str(400 * 1024), *command(setup)[3:]]
+    start = [sys.executable, "-c", CRAMPED, *flags]
+    ended = subprocess.run(start, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
     assert ended.returncode == ResourceError.exit_code, ended.stderr
-    assert "out of memory at train.batch 256" in ended.stderr
+    assert "out of memory at train.batch 512 in 1 part(s)" in ended.stderr
     assert "set train.accumulate: 2" in ended.stderr
     assert "Traceback" not in ended.stderr
 
