@@ -55,8 +55,7 @@ def read_trainings(trained: Path, grid: Grid) -> list[Training]:
             for seed in grid.seeds:
                 folder = trained / f"{method}-{dataset}-{seed}"
                 if (folder / "stats.csv").is_file():
-                    stats = _stats(folder / "stats.csv")
-                    kimg = max((series[-1][0] for series in stats.values() if series), default=0.0)
+                    stats, kimg = _stats(folder / "stats.csv")
                     sheets = sorted((folder / "samples").glob("*.png"))
                     judged, marks = _snapshots(folder / "snapshots.csv")
                     last = sheets[-1] if sheets else None
@@ -139,12 +138,18 @@ def _moves(series: Series) -> bool:
     return len({value for _, value in series}) > 1
 
 
-def _stats(path: Path) -> dict[str, Series]:
+def _stats(path: Path) -> tuple[dict[str, Series], float]:
+    """Return the curves of a training's ticks, and how many kimg it took."""
+    rows = _rows(path, PANELS)
+    kimg = rows[-1]["kimg"] if rows else 0.0
+    ends = [0.0, *(row["kimg"] for row in rows)]
+    if len(rows) > 1 and ends[-1] - ends[-2] < (ends[-2] - ends[-3]) / 2:
+        rows = rows[:-1]  # the rest of a tick: a few batches are noise beside averages of many, and some have no R1
     series: dict[str, Series] = {}
-    for row in _rows(path, PANELS):
+    for row in rows:
         for name in row.keys() - {"kimg"}:
             series.setdefault(name, []).append((row["kimg"], row[name]))
-    return {name: _thinned(values) for name, values in series.items()}
+    return {name: _thinned(values) for name, values in series.items()}, kimg
 
 
 def _snapshots(path: Path) -> tuple[dict[str, Series], dict[str, float]]:

@@ -494,3 +494,16 @@ def test_figures_of_the_same_points_tell_snapshots_apart(two_snapshots: Path) ->
     alike = replace(plot, points=tuple(replace(p, swap=Swap(p.swap.kind, p.swap.level, "best")) for p in plot.points))
     assert [plot.strength(name) for name in plot.snapshots] == [1.0, 0.55]
     assert not np.array_equal(figure(plot, "x", LIGHT), figure(alike, "x", LIGHT))
+
+
+@pytest.mark.parametrize(("last", "drawn"), [(1.6, 3), (2.0, 4)])
+def test_the_rest_of_a_tick_is_no_point_of_a_curve_but_counts_as_training(
+    tmp_path: Path, last: float, drawn: int
+) -> None:
+    folder = tmp_path / "baseline-flat-s0"
+    folder.mkdir()
+    rows = [f"{kimg},1.0,1.2,0.5" for kimg in (0.5, 1.0, 1.5)] + [f"{last},1.0,1.2,0.0"]
+    (folder / "stats.csv").write_text("\n".join(["kimg,d_loss,g_loss,r1", *rows]) + "\n")
+    (training,) = read_trainings(tmp_path, Grid("p", ("flat",), ("baseline",), ("s0",)))
+    assert training.kimg == last
+    assert len(training.stats["r1"]) == drawn
