@@ -210,17 +210,18 @@ def test_signals_are_given_back_to_whoever_had_them() -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+ARCHITECTURE = {
+    "resolution": 32, "z_dim": 8, "w_dim": 8, "mapping_layers": 2, "channel_base": 256, "channel_max": 16,
+}  # fmt: skip
+
+
+def without_source(setup: Setup) -> dict[str, object]:
+    return {name: value for name, value in setup.arguments().items() if name not in ("source", "plan")}
+
+
 def test_training_from_scratch_is_the_same_command_without_a_source(tmp_path: Path) -> None:
-    architecture = {
-        "resolution": 32,
-        "z_dim": 8,
-        "w_dim": 8,
-        "mapping_layers": 2,
-        "channel_base": 256,
-        "channel_max": 16,
-    }
-    setup = Setup(tmp_path, architecture=architecture)
-    without = {name: value for name, value in setup.arguments().items() if name not in ("source", "plan")}
+    setup = Setup(tmp_path, architecture=ARCHITECTURE)
+    without = without_source(setup)
     train(**without, run=new_run(setup.folder))  # type: ignore[arg-type]
     details = verify_manifest(setup.out)
     assert (details["method"], details["techniques"]) == ("from-scratch", {})
@@ -231,16 +232,8 @@ def test_training_from_scratch_is_the_same_command_without_a_source(tmp_path: Pa
 
 
 def test_a_state_of_another_architecture_is_refused_with_the_difference_by_name(tmp_path: Path) -> None:
-    architecture = {
-        "resolution": 32,
-        "z_dim": 8,
-        "w_dim": 8,
-        "mapping_layers": 2,
-        "channel_base": 256,
-        "channel_max": 16,
-    }
-    setup = Setup(tmp_path, architecture=architecture, train={**TRAIN, "kimg": 0.016})
-    without = {name: value for name, value in setup.arguments().items() if name not in ("source", "plan")}
+    setup = Setup(tmp_path, architecture=ARCHITECTURE, train={**TRAIN, "kimg": 0.016})
+    without = without_source(setup)
 
     class StoppedError(Exception):
         pass
@@ -252,7 +245,7 @@ def test_a_state_of_another_architecture_is_refused_with_the_difference_by_name(
         patch.setattr("stages.train.publish", interrupted)
         with pytest.raises(StoppedError):
             train(**without, run=new_run(setup.folder))  # type: ignore[arg-type]
-    setup.write(architecture={**architecture, "channel_max": 8}, train={**TRAIN, "batch": 8})
+    setup.write(architecture={**ARCHITECTURE, "channel_max": 8}, train={**TRAIN, "batch": 8})
     with pytest.raises(UsageError, match=r"architecture\.channel_max: 16 then, 8 now; settings\.batch: 4 then, 8 now"):
         train(**without, run=new_run(setup.folder))  # type: ignore[arg-type]
 
