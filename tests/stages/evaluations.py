@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import numpy as np
 
 from model.data.images import UInt8, write_png
 from model.files import atomic_write_json, publish_folder
+from stages.report.cells import Comparison, Grid, read_comparison
 
 EXTRACTOR = "stylenet-0123abcd"
 FID = f"fid[{EXTRACTOR}]"
 KID = f"kid_x1e3[{EXTRACTOR}]"
 KIMG = {"": 12.0, "best": 12.0, "4_kimg": 4.0}  # of snapshots, the single one without a name
+SIDE = 8  # px of made-up tiles
 FLOOR = {"landmark_nme": 0.5, "attribute_mse": 2.0, "edge_ssim": 0.1}
 Paint = Callable[[str], Sequence[UInt8]]  # file stem (source, none-0, weights-8, ...) -> tiles
 
@@ -90,3 +93,42 @@ def write_params(path: Path, datasets: Sequence[str], methods: Sequence[str], se
     }  # fmt: skip
     path.write_text(json.dumps(values))  # JSON is YAML
     return path
+
+
+def paint(name: str) -> list[UInt8]:
+    """Three flat tiles whose colour says which file they are from."""
+    shade = sum(map(ord, name)) % 200
+    return [np.full((SIDE, SIDE, 3), shade + i, dtype=np.uint8) for i in range(3)]
+
+
+def levels(start: float, similarity: float) -> list[dict[str, Any]]:
+    """Cells of a method: the more of the source, the worse the FID and the better the similarity."""
+    return [
+        cell("none", 0, start, similarity),
+        cell("weights", 8, start * 1.2, similarity + 0.15),
+        cell("weights", 16, start * 2, similarity + 0.25),
+        cell("features", 8, start * 1.3, similarity + 0.1),
+    ]
+
+
+def comparison_of(folder: Path, *methods: str, datasets: tuple[str, ...] = ("flat",), seeds: int = 1) -> Comparison:
+    return read_comparison(folder, Grid("trial", datasets, methods, tuple(f"s{n}" for n in range(seeds))))
+
+
+class Elements(HTMLParser):
+    """Every element of a page with its attributes, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.found if name == tag]

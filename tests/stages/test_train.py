@@ -20,7 +20,6 @@ from model.data.images import read_image
 from model.errors import CorruptInputError, MissingInputError, UsageError
 from model.files import sha256_file, verify_manifest
 from model.networks.discriminator import Discriminator, DiscriminatorConfig
-from model.training.trainer import Trainer
 from pipeline.params import ParamsError
 from stages.plan import fingerprint, fingerprints, plan
 from stages.pretrained import pretrained
@@ -28,7 +27,7 @@ from stages.swap import swap
 from stages.train import train
 from tests.checkpoint.nvidia_files import write_torch
 from tests.finetune.test_techniques import METHODS
-from tests.stages.training import SWAP, TRAIN, Setup, new_run, write_params
+from tests.stages.training import SWAP, TRAIN, Setup, new_run, power_cut, write_params
 from tests.tiny import tiny_generator
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,20 +67,11 @@ def test_training_twice_gives_the_same_bytes(setup: Setup) -> None:
     assert {name: entry["sha256"] for name, entry in verify_manifest(setup.out)["files"].items()} == first
 
 
-def test_an_interrupted_training_continues_to_the_same_bytes(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_training_continues_to_the_same_bytes(setup: Setup) -> None:
     run_train(setup)
     whole = verify_manifest(setup.out)["files"]
-    step = Trainer.step
-
-    def failing(trainer: Trainer) -> None:
-        if trainer.iteration == 5:
-            raise RuntimeError("power cut")
-        step(trainer)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "step", failing)
-        with pytest.raises(RuntimeError, match="power cut"):
-            run_train(setup)
+    with power_cut(5):
+        run_train(setup)
     assert verify_manifest(setup.out)["files"] == whole  # what was there is still there
     assert list(setup.scratch.glob("state-*"))
     run_train(setup)
@@ -106,20 +96,9 @@ def test_sigterm_saves_and_exits_75_and_the_same_command_continues(tmp_path: Pat
     assert not setup.out.exists()
 
 
-def test_a_changed_setting_refuses_the_old_state_and_says_what_changed(
-    setup: Setup, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    step = Trainer.step
-
-    def failing(trainer: Trainer) -> None:
-        if trainer.iteration == 5:
-            raise RuntimeError("power cut")
-        step(trainer)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "step", failing)
-        with pytest.raises(RuntimeError):
-            run_train(setup)
+def test_a_changed_setting_refuses_the_old_state_and_says_what_changed(setup: Setup) -> None:
+    with power_cut(5):
+        run_train(setup)
     write_params(setup.params, seeds={"s0": 9})
     with pytest.raises(UsageError, match="seed: 0 then, 9 now"):
         run_train(setup)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 from ruamel.yaml import YAML
 
 from model.checkpoint.native import save_networks
 from model.data.lmdb import write_lmdb
 from model.files import publish_folder
 from model.networks.discriminator import Discriminator, DiscriminatorConfig
+from model.training.trainer import Trainer
 from pipeline.tracking import Run
 from stages.plan import plan
 from tests.finetune.test_techniques import METHODS
@@ -91,3 +95,18 @@ class Setup:
             "params": self.params, "plan": self.plan, "lmdb": self.lmdb, "source": self.source, "seed": "s0",
             "scratch": self.scratch, "out": self.out,
         }  # fmt: skip
+
+
+@contextmanager
+def power_cut(iteration: int) -> Iterator[None]:
+    """Let every training in the block die at this iteration; the block must run into it."""
+    step = Trainer.step
+
+    def failing(trainer: Trainer) -> None:
+        if trainer.iteration == iteration:
+            raise RuntimeError("power cut")
+        step(trainer)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
+        patch.setattr(Trainer, "step", failing)
+        yield
