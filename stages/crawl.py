@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from model.data.sources import collect
 from model.errors import UsageError
 from model.files import atomic_write_json, publish_folder
 from pipeline.tracking import Run
-from stages.datasets import read_source
 from stages.entry import run as command
+from stages.sources.gather import gather
+from stages.sources.settings import read_source
 
 
 def crawl(params: Path, dataset: str, out: Path, run: Run) -> None:
@@ -17,11 +17,11 @@ def crawl(params: Path, dataset: str, out: Path, run: Run) -> None:
     key = f"datasets.{dataset}"
     source = read_source(params, dataset)
     with publish_folder(out) as folder:
-        record = collect(source, folder, key)
+        record = gather(source, folder, key)
         count = len(record["files"])
         if not count:
             raise UsageError(f"{key}: gathers no pictures; raise its number of pages")
-        head = {"format": 1, "dataset": dataset, "source": source.source, "license": source.license, "count": count}
+        head = {"format": 2, "dataset": dataset, "source": source.source, "license": source.license, "count": count}
         atomic_write_json(folder / "crawl.json", {**head, **record})
     run.log_metrics({"pictures": count, "dropped": len(record["dropped"])})
     run.log_artifact(out / "crawl.json")

@@ -13,21 +13,33 @@ import cv2
 import numpy as np
 
 from model.data.duplicates import near_duplicates, perceptual_hash
-from model.data.faces import Box, DetectorSettings, FaceCrop, FaceDetector, face_crops, whole_image
+from model.data.faces.boxes import Box
+from model.data.faces.crops import FaceCrop, FilterSettings, FrameSettings, face_crops, whole_image
+from model.data.faces.detector import OPENCV, Detector, DetectorSettings, find_faces, load_detector, shipped_file
 from model.data.images import UInt8, encode_image, read_image, write_png
 from model.data.sheets import draw_boxes, fit, sheet, stack
-from model.data.sources import check_budget
-from model.errors import BudgetError, CorruptInputError, UsageError
-from model.files import atomic_write_json, publish_folder, verify_manifest
+from model.errors import BudgetError, CorruptInputError, MissingInputError, UsageError
+from model.files import atomic_write_json, publish_folder, sha256_file, verify_manifest
 from model.progress import track
 from pipeline.params import read_section
 from pipeline.tracking import Run
-from stages.datasets import read_source
 from stages.entry import run as command
+from stages.fetch.weights import ensure
+from stages.sources.settings import read_source
+from stages.sources.shelf import check_budget
 
 WHOLE = "none"  # datasets.NAME.face of images that are face crops already
 QA_COLUMNS, QA_ROWS, QA_TILE, QA_PAGE = 10, 6, 128, 1300  # the last two in px
 GREEN, RED = (30, 160, 60), (215, 50, 40)
+
+
+@dataclass(frozen=True)
+class FaceSettings:
+    """How one kind of face (``photo``, ``anime``) is found, framed and filtered."""
+
+    detector: DetectorSettings
+    frame: FrameSettings
+    filters: FilterSettings
 
 
 @dataclass(frozen=True)
@@ -36,19 +48,30 @@ class CropParams:
 
     resolution: int  # px, of the square crops written
     max_bad_fraction: float  # share of unreadable pictures that is tolerated
-    detectors: dict[str, DetectorSettings]  # by kind of face
+    faces: dict[str, FaceSettings]  # by kind of face
+
+
+@dataclass(frozen=True)
+class Finder:
+    """A loaded detector with the settings around it."""
+
+    name: str
+    settings: FaceSettings
+    detector: Detector
+    file: Path
+    sha256: str
 
 
 def crop(params: Path, dataset: str, raw: Path, out: Path, run: Run) -> None:
     """Cut the faces of the pictures in --raw into --out/crops; write a report and a sheet to look at."""
     settings = read_section(params, "crop", CropParams)
     source = read_source(params, dataset)
-    detector = _detector(source.face, settings, f"datasets.{dataset}.face")
+    finder = load_finder(source.face, settings, f"datasets.{dataset}.face")
     verify_manifest(raw)
     pictures: dict[str, Any] = json.loads((raw / "crawl.json").read_text())["files"]
     with publish_folder(out) as folder:
-        report = {"format": 1, "dataset": dataset, "resolution": settings.resolution, **_describe(detector)}
-        report |= _crop_all(raw, pictures, folder / "crops", detector, settings)
+        report = {"format": 2, "dataset": dataset, "resolution": settings.resolution, **_describe(finder)}
+        report |= _crop_all(raw, pictures, folder / "crops", finder, settings)
         report["counts"] = counts = _counts(report)
         if not counts["kept"]:
             raise _nothing_left(counts, report["dropped"], source.face)
@@ -59,24 +82,45 @@ def crop(params: Path, dataset: str, raw: Path, out: Path, run: Run) -> None:
     run.log_artifact(out / "report.json")
 
 
-def _detector(face: str, settings: CropParams, key: str) -> FaceDetector | None:
+def load_finder(face: str, settings: CropParams, key: str) -> Finder | None:
+    """Load what finds faces of the kind ``face``; None for whole images.
+
+    Raises: UsageError for an unknown kind; MissingInputError or CorruptInputError about the detector's file.
+    """
     if face == WHOLE:
         return None
-    if face not in settings.detectors:
-        known = ", ".join([*sorted(settings.detectors), WHOLE])
-        raise UsageError(f"{key}: {face!r} is not one of {known}; correct it, or add crop.detectors.{face}")
-    return FaceDetector(face, settings.detectors[face])
+    if face not in settings.faces:
+        known = ", ".join([*sorted(settings.faces), WHOLE])
+        raise UsageError(f"{key}: {face!r} is not one of {known}; correct it, or add crop.faces.{face}")
+    chosen = settings.faces[face]
+    where = f"crop.faces.{face}.detector.file"
+    file = detector_file(chosen.detector.file, where)
+    return Finder(face, chosen, load_detector(chosen.detector, file, where), file, sha256_file(file))
 
 
-def _describe(detector: FaceDetector | None) -> dict[str, Any]:
-    if detector is None:
+def detector_file(name: str, key: str) -> Path:
+    """Return the checked file that ``opencv:NAME``, ``lock:NAME`` or a path names.
+
+    Raises: MissingInputError naming the params ``key``; what ``stages.fetch.weights.ensure`` raises.
+    """
+    if name.startswith(OPENCV):
+        return shipped_file(name.removeprefix(OPENCV), key)
+    if name.startswith("lock:"):
+        return ensure(name.removeprefix("lock:"))
+    if not Path(name).is_file():
+        raise MissingInputError(f"{key}: {name}: no such file; give a path, lock:NAME or opencv:NAME")
+    return Path(name)
+
+
+def _describe(finder: Finder | None) -> dict[str, Any]:
+    if finder is None:
         return {"detector": None}
-    file = {"name": detector.name, "cascade": detector.file.name, "sha256": detector.sha256, "opencv": cv2.__version__}
-    return {"detector": {**asdict(detector.settings), **file}}
+    file = {"name": finder.name, "sha256": finder.sha256, "opencv": cv2.__version__}
+    return {"detector": {**file, **asdict(finder.settings)}}
 
 
 def _crop_all(
-    raw: Path, pictures: dict[str, Any], folder: Path, detector: FaceDetector | None, settings: CropParams
+    raw: Path, pictures: dict[str, Any], folder: Path, finder: Finder | None, settings: CropParams
 ) -> dict[str, Any]:
     folder.mkdir()
     crops: dict[str, Any] = {}
@@ -90,14 +134,14 @@ def _crop_all(
         except CorruptInputError as error:
             unreadable.append({"page": page, "reason": str(error)})
             continue
-        found = _faces(image, detector, settings.resolution)
+        found = _faces(image, finder, settings.resolution)
         kept = [face for face in found if face.pixels is not None]
-        dropped += [{"page": page, "box": _numbers(f.box), "reason": f.dropped} for f in found if f.pixels is None]
+        dropped += [{"page": page, "box": _numbers(f.face.box), "reason": f.dropped} for f in found if f.pixels is None]
         for index, face in enumerate(kept):
             assert face.pixels is not None
             name = f"{Path(page).stem}-f{index:02d}.png"
             (folder / name).write_bytes(encode_image(face.pixels, "png"))
-            where = {"box": _numbers(face.box), "square": _numbers(face.square), "evidence": face.box.evidence}
+            where = {"box": _numbers(face.face.box), "square": _numbers(face.square), "score": face.face.score}
             crops[name] = {"page": page, "group": pictures[page]["group"], **where}
             hashes.append(perceptual_hash(face.pixels))
         pages[page] = {"found": len(found), "kept": len(kept)}
@@ -107,10 +151,11 @@ def _crop_all(
     return {"crops": crops, "pages": pages, "dropped": dropped, "unreadable": unreadable, "near_duplicates": alike}
 
 
-def _faces(image: UInt8, detector: FaceDetector | None, resolution: int) -> list[FaceCrop]:
-    if detector is None:
+def _faces(image: UInt8, finder: Finder | None, resolution: int) -> list[FaceCrop]:
+    if finder is None:
         return [whole_image(image, resolution)]
-    return face_crops(image, detector, resolution)
+    chosen = finder.settings
+    return face_crops(image, find_faces(image, finder.detector), chosen.frame, chosen.filters, resolution)
 
 
 def _numbers(box: Box) -> list[int]:
@@ -139,8 +184,8 @@ def _nothing_left(counts: dict[str, float], dropped: Sequence[dict[str, Any]], f
     if face == WHOLE:
         return BudgetError(f"{found}; lower crop.resolution, or use larger pictures")
     return BudgetError(
-        f"{found}; look at the pictures, then lower min_neighbors, min_face or min_side in crop.detectors.{face}, "
-        f"name another cascade, or set the dataset's face to `{WHOLE}` if the pictures are face crops already"
+        f"{found}; look at the pictures, then lower min_neighbors, min_face or min_side in crop.faces.{face}, "
+        f"name another detector, or set the dataset's face to `{WHOLE}` if the pictures are face crops already"
     )
 
 

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("model/", "stages/", "pipeline/", "profiles/", ".dvc", "dvc.yaml", "params.yaml", "weights.lock.yaml")
+CODE = ("model/", "stages/", "pipeline/", "profiles/")
+COPIED = (*CODE, "exclusions/", ".dvc", "dvc.yaml", "params.yaml", "weights.lock.yaml")
 
 
 def copy_project(home: Path) -> None:

@@ -14,8 +14,8 @@ import httpx
 from model.errors import NetworkError, ResourceError
 from model.files import atomic_write_json
 from model.progress import Progress
-from stages.fetch.client import Limits, stream
 from stages.fetch.pages import confirmed, is_page, url_of, what_page
+from stages.web.client import Limits, stream
 
 ATTEMPTS = 5  # of an address whose body breaks off or that is busy
 LONGEST_WAIT_S = 30.0  # for a busy server; longer, the next address is better

@@ -19,9 +19,9 @@ from ruamel.yaml import YAML
 
 from model.errors import CorruptInputError, LockedError, MissingInputError, NetworkError, UsageError
 from model.files import atomic_write_text, sha256_file
-from pipeline.params import read_section
-from stages.fetch.client import Limits
+from pipeline.params import read_params, read_section
 from stages.fetch.download import discard, download
+from stages.web.client import Limits
 
 LOCK = Path("weights.lock.yaml")
 
@@ -43,7 +43,16 @@ def read_lock(lock: Path = LOCK) -> dict[str, Entry]:
 
     Raises: ParamsError for a lock that is missing, or whose entries are not as :class:`Entry` says.
     """
-    return read_section(lock, "weights", dict[str, Entry])
+    return {
+        name: entry
+        for section in sections_of(lock)
+        for name, entry in read_section(lock, section, dict[str, Entry]).items()
+    }
+
+
+def sections_of(lock: Path = LOCK) -> list[str]:
+    """Return the lock's sections, which only group what is in it: a stage may watch one of them."""
+    return list(read_params(lock))
 
 
 def entry_of(name: str, lock: Path = LOCK) -> Entry:
@@ -162,7 +171,8 @@ def _pin(lock: Path, name: str, size: int, digest: str) -> None:
     editor.width = 10_000
     editor.indent(mapping=2, sequence=4, offset=2)
     content = editor.load(lock.read_text(encoding="utf-8"))
-    content["weights"][name].update({"bytes": size, "sha256": digest})
+    section = next(section for section in content.values() if name in section)
+    section[name].update({"bytes": size, "sha256": digest})
     text = StringIO()
     editor.dump(content, text)
     atomic_write_text(lock, text.getvalue())

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from model.data.images import write_png
-from model.data.sources import slug
 from model.errors import BudgetError, MissingInputError
 from model.files import sha256_file, verify_manifest
 from pipeline.params import ParamsError
+from stages.sources.shelf import slug
 from tests.stages.world import Bench, tree
 
 
@@ -110,15 +110,6 @@ def test_exact_duplicates_are_dropped_and_the_first_is_named(bench: Bench) -> No
     bench.folder_dataset("mine", bench.home / "in")
     found = record(bench.crawl("mine"))
     assert found["dropped"] == [{"origin": "z/copy.png", "reason": "same bytes as a.png"}]
-
-
-def test_several_folders_are_gathered_and_told_apart(bench: Bench) -> None:
-    picture(bench.home / "one" / "a.png", 1)
-    picture(bench.home / "two" / "a.png", 2)
-    bench.folder_dataset("mine", [str(bench.home / "one"), str(bench.home / "two")])
-    files = record(bench.crawl("mine"))["files"]
-    assert isinstance(files, dict)
-    assert [entry["origin"] for entry in files.values()] == ["one/a.png", "two/a.png"]
 
 
 def test_paths_are_relative_to_the_project(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

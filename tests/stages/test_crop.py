@@ -12,7 +12,7 @@ import pytest
 from model.data.images import read_image, write_png
 from model.errors import BudgetError, CorruptInputError, MissingInputError, UsageError
 from model.files import sha256_file, verify_manifest, write_manifest
-from tests.stages.world import DETECTOR, Bench, face, faces_on_paper, tree
+from tests.stages.world import Bench, face, faces_on_paper, tree
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_cropping_twice_gives_the_same_folder(bench: Bench) -> None:
 def test_every_dropped_face_is_on_record_with_its_reason(bench: Bench) -> None:
     pages(bench)
     kept = report(bench.crop("mine"))["counts"]["kept"]
-    bench.values["crop"] = {**bench.values["crop"], "detectors": {"photo": DETECTOR | {"max_per_image": 1}}}
+    bench.filters(max_per_image=1)
     found = report(bench.crop("mine"))
     assert found["counts"]["kept"] + len(found["dropped"]) == kept
     assert all(item["reason"].startswith("surplus: ") and len(item["box"]) == 4 for item in found["dropped"])
@@ -74,14 +74,14 @@ def test_no_face_left_is_an_error_with_advice(bench: Bench) -> None:
     write_png(bench.home / "in" / "empty.png", np.full((200, 200, 3), 230, np.uint8))
     bench.folder_dataset("mine", bench.home / "in")
     bench.crawl("mine")
-    with pytest.raises(BudgetError, match=r"1 pictures, 0 faces found.*crop\.detectors\.photo.*`none`"):
+    with pytest.raises(BudgetError, match=r"1 pictures, 0 faces found.*crop\.faces\.photo.*`none`"):
         bench.crop("mine")
     assert not (bench.home / "faces" / "mine").exists()
 
 
 def test_all_faces_dropped_says_why(bench: Bench) -> None:
     pages(bench, 2)
-    bench.values["crop"] = {**bench.values["crop"], "detectors": {"photo": DETECTOR | {"min_side": 999}}}
+    bench.filters(min_side=999)
     with pytest.raises(BudgetError, match=r"dropped: \d too small"):
         bench.crop("mine")
 

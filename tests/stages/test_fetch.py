@@ -18,8 +18,8 @@ from model.errors import CorruptInputError, LockedError, MissingInputError, Netw
 from pipeline.params import ParamsError
 from stages.fetch import download as downloading
 from stages.fetch import pages
-from stages.fetch.client import Limits
 from stages.fetch.weights import adopt, damaged, ensure, read_lock, state_of
+from stages.web.client import Limits
 from tests.stages.misbehaving import CONTENT, Server, misbehaving
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,12 +15,12 @@ from pipeline.params import read_params, read_section
 from stages.build_lmdb import LmdbParams
 from stages.compare import CompareParams
 from stages.crop import CropParams
-from stages.datasets import read_source
 from stages.evaluate import EvaluateParams
 from stages.fetch.weights import entry_of
 from stages.pretrained import PretrainedParams
 from stages.session import TrainParams
 from stages.snapshots import SnapshotParams
+from stages.sources.settings import read_source
 from stages.swap import SwapParams
 from tests.project import ROOT, copy_project
 
@@ -43,7 +43,7 @@ def test_every_section_is_what_its_stage_reads(profile: str) -> None:
     assert isinstance(crop, CropParams)
     assert isinstance(pretrained, PretrainedParams)
     for dataset in params["datasets"]:
-        assert read_source(path, dataset).face in {*crop.detectors, "none"}
+        assert read_source(path, dataset).face in {*crop.faces, "none"}
     for techniques in params["methods"].values():
         assert {technique.__class__.__name__ for technique in load_method(techniques)}
     assert params["compare"]["baseline"] in params["methods"]

@@ -16,12 +16,15 @@ from pipeline.tracking import Run
 from stages.crawl import crawl
 from stages.crop import crop
 
-DETECTOR = {
-    "cascade": "haarcascade_frontalface_alt2.xml", "sha256": None, "scale_factor": 1.1, "min_neighbors": 4,
-    "mirror": False, "equalise": True, "min_face": 40, "expand": 1.6, "shift_down": -0.1, "min_side": 64,
-    "max_outside": 0.2, "min_sharpness": 20.0, "max_per_image": 20,
+FACES = {
+    "detector": {
+        "kind": "cascade", "file": "opencv:haarcascade_frontalface_alt2.xml", "scale_factor": 1.1, "min_neighbors": 4,
+        "mirror": False, "equalise": True, "min_face": 40,
+    },
+    "frame": {"expand": 1.6, "shift_down": -0.1},
+    "filters": {"min_side": 64, "max_outside": 0.2, "min_sharpness": 20.0, "max_per_image": 20},
 }  # fmt: skip
-CROP = {"resolution": 32, "max_bad_fraction": 0.1, "detectors": {"photo": DETECTOR}}
+CROP = {"resolution": 32, "max_bad_fraction": 0.1, "faces": {"photo": FACES}}
 LMDB = {"resolution": 16, "codec": "png", "heldout_fraction": 0.25, "min_heldout": 2}
 
 
@@ -39,10 +42,22 @@ class Bench:
         path.write_text(json.dumps(self.values))
         return path
 
-    def folder_dataset(self, name: str, where: Path | list[str], **changes: object) -> None:
-        place = str(where) if isinstance(where, Path) else where
-        entry = {"source": "folder", "where": place, "max_bad_fraction": 0.1, "face": "photo", "license": "CC0-1.0"}
+    def dataset(self, name: str, source: str, where: Path, **changes: object) -> None:
+        """Add an entry; ``changes`` go over what most kinds of source need."""
+        entry = {
+            "source": source, "where": str(where), "pick": None, "max_bad_fraction": 0.1, "face": "photo",
+            "exclude": str(self.home / "none.txt"), "license": "CC0-1.0",
+        }  # fmt: skip
+        (self.home / "none.txt").touch()
         self.values["datasets"][name] = entry | changes
+
+    def folder_dataset(self, name: str, where: Path, **changes: object) -> None:
+        self.dataset(name, "folder", where, **changes)
+
+    def filters(self, **changes: object) -> None:
+        """Change what the stage crop filters."""
+        faces = {**FACES, "filters": {**FACES["filters"], **changes}}
+        self.values["crop"] = {**self.values["crop"], "faces": {"photo": faces}}
 
     def crawl(self, name: str) -> Path:
         out = self.home / "raw" / name
