@@ -15,7 +15,8 @@ from pipeline.profiles import new_profile
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = (
-    "dvc.yaml", "params.yaml", "weights.lock.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore"
+    "dvc.yaml", "params.yaml", "weights.lock.yaml", "exclusions/none.txt", ".dvcignore", ".gitignore", ".dvc/config",
+    ".dvc/.gitignore",
 )  # fmt: skip
 pytestmark = pytest.mark.slow
 
@@ -68,7 +69,7 @@ class Project:
             (root / name).parent.mkdir(exist_ok=True)
             (root / name).write_bytes((ROOT / name).read_bytes())
         keep_methods(root / "params.yaml", ("baseline", "freeze_sg"))
-        text = (root / "dvc.yaml").read_text()
+        text = (root / "dvc.yaml").read_text() + (root / "params.yaml").read_text()
         for dep in set(re.findall(r"(?:stages|model)/[a-z_/]+(?:\.py)?", text)):
             path = root / dep if dep.endswith(".py") else root / dep / "code.py"
             path.parent.mkdir(parents=True, exist_ok=True)
