@@ -8,16 +8,20 @@ from model.errors import UsageError
 from model.files import atomic_write_json, publish_folder
 from pipeline.tracking import Run
 from stages.entry import run as command
-from stages.sources.gather import gather
-from stages.sources.settings import read_source
+from stages.sources.gather import Context, gather
+from stages.sources.settings import read_source, read_web
 
 
-def crawl(params: Path, dataset: str, out: Path, run: Run) -> None:
-    """Gather the pictures of --dataset into the folder --out, with ``crawl.json`` saying where each came from."""
+def crawl(params: Path, dataset: str, scratch: Path, out: Path, run: Run) -> None:
+    """Gather the pictures of --dataset into the folder --out, with ``crawl.json`` saying where each came from.
+
+    What comes from the web is kept in --scratch and not asked for again.
+    """
     key = f"datasets.{dataset}"
     source = read_source(params, dataset)
+    context = Context(scratch, read_web(params))
     with publish_folder(out) as folder:
-        record = gather(source, folder, key)
+        record = gather(source, folder, key, context)
         count = len(record["files"])
         if not count:
             raise UsageError(f"{key}: gathers no pictures; raise its number of pages")

@@ -12,6 +12,8 @@ from typing import Any, Literal, cast
 
 from pipeline.params import read_section
 
+WEBTOON_LANGUAGES = ("en", "zh-hant", "th", "id", "es", "fr", "de")
+
 
 @dataclass(frozen=True)
 class Pick:
@@ -57,7 +59,82 @@ class FolderSource:
         check_share(self.max_bad_fraction)
 
 
-Source = SyntheticSource | FolderSource
+@dataclass(frozen=True)
+class WebtoonSource:
+    """Episodes of titles on webtoons.com, for whoever has the permission to use them."""
+
+    source: Literal["webtoon"]
+    where: (
+        str  # a folder kept in git: permission.yaml (yours) and episodes.json (what is taken, written by the program)
+    )
+    titles: list[str]  # language/number, as in en/95
+    pick: Pick | None  # null = all; whole episodes, never single pictures of one
+    max_bad_fraction: float  # share of pictures that may be missing or broken
+    max_episodes: int | None  # per title, the oldest ones; null = all
+    face: str
+    exclude: str
+    license: str
+
+    def __post_init__(self) -> None:
+        """Refuse titles that cannot be."""
+        check_share(self.max_bad_fraction)
+        if not self.titles or len(set(self.titles)) != len(self.titles):
+            raise ValueError(f"titles: expected different titles, at least one, found {self.titles}")
+        for title in self.titles:
+            language, _, number = title.partition("/")
+            if language not in WEBTOON_LANGUAGES or not (number.isascii() and number.isdigit() and len(number) <= 9):
+                raise ValueError(
+                    f"titles: expected language/number like en/95 (languages: {', '.join(WEBTOON_LANGUAGES)}; the "
+                    f"number is title_no of the title's address), found {title!r}"
+                )
+        if self.max_episodes is not None and self.max_episodes < 1:
+            raise ValueError(f"max_episodes must be at least 1 or null, found {self.max_episodes}")
+
+
+@dataclass(frozen=True)
+class UrlsSource:
+    """Pictures from a list of addresses, each with its sha256."""
+
+    source: Literal["urls"]
+    where: str  # a CSV file: url,sha256 and, if pictures belong together, group
+    pick: Pick | None
+    max_bad_fraction: float
+    face: str
+    exclude: str
+    license: str
+
+    def __post_init__(self) -> None:
+        """Refuse a share that is none."""
+        check_share(self.max_bad_fraction)
+
+
+Source = SyntheticSource | FolderSource | WebtoonSource | UrlsSource
+
+
+@dataclass(frozen=True)
+class Web:
+    """How other people's servers are asked: the section ``crawl`` of params.yaml."""
+
+    contact: str  # a mail or web address of yours, part of the user agent; may stay empty while nothing is crawled
+    download_delay: float  # s between two requests to one host, at least
+    max_delay: float  # s; slow answers stretch the delay up to this
+    timeout_s: float  # s without a byte after which an answer has broken off
+    deadline_s: float  # s for one whole answer
+    retries: int  # of a request that is refused for now (429, 5xx) or breaks off
+    max_image_mb: float
+    robots: Literal["obey", "ignore"]  # ignore is noted in the dataset's record
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot be."""
+        for name in ("timeout_s", "deadline_s", "max_image_mb"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, found {getattr(self, name):g}")
+        if not 0 <= self.download_delay <= self.max_delay:
+            raise ValueError(
+                f"expected 0 <= download_delay <= max_delay, found {self.download_delay:g} and {self.max_delay:g}"
+            )
+        if not 0 <= self.retries <= 10:
+            raise ValueError(f"retries must be in [0, 10], found {self.retries}")
 
 
 def check_share(max_bad_fraction: float) -> None:
@@ -70,3 +147,8 @@ def read_source(params: Path, dataset: str) -> Source:
     """Read ``datasets.<dataset>``: the settings of whichever kind of source its key ``source`` names."""
     kinds: Any = Source  # a union of dataclasses, told apart by their field `source`
     return cast(Source, read_section(params, f"datasets.{dataset}", kinds))
+
+
+def read_web(params: Path) -> Web:
+    """Read the section ``crawl``."""
+    return read_section(params, "crawl", Web)

@@ -20,13 +20,13 @@ from stages.fetch.weights import entry_of
 from stages.pretrained import PretrainedParams
 from stages.session import TrainParams
 from stages.snapshots import SnapshotParams
-from stages.sources.settings import read_source
+from stages.sources.settings import Web, read_source
 from stages.swap import SwapParams
 from tests.project import ROOT, copy_project
 
 PROFILES = {"demo": Path(), "showcase": Path("profiles/showcase"), "paper": Path("profiles/paper")}
 SECTIONS = {
-    "crop": CropParams, "lmdb": LmdbParams, "pretrained": PretrainedParams, "train": TrainParams,
+    "crawl": Web, "crop": CropParams, "lmdb": LmdbParams, "pretrained": PretrainedParams, "train": TrainParams,
     "snapshots": SnapshotParams, "swap": SwapParams, "evaluate": EvaluateParams, "compare": CompareParams,
 }  # fmt: skip
 
@@ -89,8 +89,8 @@ def test_the_graph_of_each_profile_is_whole(tmp_path: Path) -> None:
     ("stage", "flags", "code", "said"),
     [
         ("pretrained", ("--out", "out"), 6, ("weights/ffhq256.pt: not here", "OFFLINE=1", "import ffhq256 FILE")),
-        ("crawl", ("--dataset", "disney", "--out", "out"), 3, ("data/disney", "datasets.disney")),
-        ("crawl", ("--dataset", "danbooru", "--out", "out"), 3, ("data/danbooru", "datasets.danbooru")),
+        ("crawl", ("--dataset", "disney", "--scratch", "s", "--out", "out"), 3, ("data/disney", "datasets.disney")),
+        ("crawl", ("--dataset", "danbooru", "--scratch", "s", "--out", "out"), 3, ("data/danbooru", "datasets.danbooru")),
     ],
 )  # fmt: skip
 def test_what_the_paper_profile_lacks_is_named_with_the_remedy(

@@ -25,6 +25,10 @@ FACES = {
     "filters": {"min_side": 64, "max_outside": 0.2, "min_sharpness": 20.0, "max_per_image": 20},
 }  # fmt: skip
 CROP = {"resolution": 32, "max_bad_fraction": 0.1, "faces": {"photo": FACES}}
+WEB = {
+    "contact": "tests@example.org", "download_delay": 0.0, "max_delay": 1.0, "timeout_s": 5.0, "deadline_s": 20.0,
+    "retries": 2, "max_image_mb": 4.0, "robots": "obey",
+}  # fmt: skip
 LMDB = {"resolution": 16, "codec": "png", "heldout_fraction": 0.25, "min_heldout": 2}
 
 
@@ -34,7 +38,7 @@ class Bench:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.run = Run(home / "record")
-        self.values: dict[str, Any] = {"datasets": {}, "crop": CROP, "lmdb": LMDB}
+        self.values: dict[str, Any] = {"datasets": {}, "crawl": WEB, "crop": CROP, "lmdb": LMDB}
 
     @property
     def params(self) -> Path:
@@ -61,7 +65,7 @@ class Bench:
 
     def crawl(self, name: str) -> Path:
         out = self.home / "raw" / name
-        crawl(self.params, name, out, self.run)
+        crawl(self.params, name, self.home / "scratch" / name, out, self.run)
         return out
 
     def crop(self, name: str) -> Path:
