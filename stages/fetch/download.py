@@ -15,7 +15,7 @@ from model.errors import NetworkError, ResourceError
 from model.files import atomic_write_json
 from model.progress import Progress
 from stages.fetch.pages import confirmed, is_page, url_of, what_page
-from stages.web.client import Limits, stream
+from stages.web.client import BrokenOffError, Limits, stream
 
 ATTEMPTS = 5  # of an address whose body breaks off or that is busy
 LONGEST_WAIT_S = 30.0  # for a busy server; longer, the next address is better
@@ -187,7 +187,7 @@ def _copy(response: httpx.Response, part: Path, most: int, start: int, total: in
                     raise Unavailable(f"the file there has more than the expected {most} bytes")
                 file.write(chunk)
                 progress.update(len(chunk) / _MEGA)
-        except httpx.TransportError as error:
+        except BrokenOffError as error:
             raise _broke_off(here, total) from error
     if total and here < total:
         raise _broke_off(here, total)

@@ -7,102 +7,176 @@ the name server leads into the local network.
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import socket
-import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from types import TracebackType
 
+import httpcore
 import httpx
 
 from model.errors import NetworkError
+from stages.web.addresses import AddressError, check_behind_proxy, check_url, join_url, parse_url, proxy_for
+from stages.web.wire import Backend, Limits, Watch
+
+__all__ = ["AGENT", "OFFLINE", "AddressError", "BrokenOffError", "Limits", "Session", "stream"]
 
 OFFLINE = "CARTOON_OFFLINE"  # set to 1: nothing is downloaded, whatever asks for it
-LOCAL = "CARTOON_ALLOW_LOCAL"  # host:port pairs of the local network that may be asked, over http too; for mirrors
 AGENT = "cartoon-pipeline (+https://arxiv.org/abs/2106.12445)"
-_HOPS = 10
+_REDIRECTS = (301, 302, 303, 307, 308)
 
 
-@dataclass(frozen=True)
-class Limits:
-    """How long to wait for a server, seconds."""
-
-    connect_s: float = 10.0
-    read_s: float = 60.0
+class BrokenOffError(NetworkError):
+    """The connection failed, broke off or was too slow; another try may do better."""
 
 
-class AddressError(NetworkError):
-    """An address that may not be asked."""
+class Session:
+    """Connections kept open for several requests, one after the other. No cookie is ever kept."""
+
+    def __init__(self, limits: Limits, agent: str = AGENT, before: Callable[[httpx.URL], None] | None = None) -> None:
+        """Set up.
+
+        Args:
+            limits: of waiting and of redirects.
+            agent: the user agent.
+            before: called with the address of every hop, redirects included, before it is asked; may wait or raise.
+        """
+        self.limits, self.agent = limits, agent
+        self._before = before
+        self._watch = Watch(limits)
+        self._pools: dict[str | None, httpcore.ConnectionPool] = {}
+
+    def __enter__(self) -> Session:
+        """Use as a context: its end closes the connections."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        for pool in self._pools.values():
+            with suppress(httpcore.NetworkError):
+                pool.close()
+        self._pools.clear()
+
+    @contextmanager
+    def stream(self, url: str, headers: Mapping[str, str], private: Mapping[str, str]) -> Iterator[httpx.Response]:
+        """Ask for ``url`` and follow redirects, each checked; the body is not read yet.
+
+        Args:
+            url: https, or http to a host that CARTOON_ALLOW_LOCAL names.
+            headers: sent to every hop.
+            private: headers that only the host of ``url`` gets (``Cookie``, ``Referer``), not where it redirects to.
+
+        Raises: AddressError for a hop that may not be asked; BrokenOffError without a whole answer, also from the body;
+            NetworkError after too many redirects.
+        """
+        if os.environ.get(OFFLINE) == "1":
+            raise NetworkError(f"{OFFLINE}=1 forbids downloads")
+        here = parse_url(url)
+        home = _origin(here)
+        for _ in range(self.limits.redirects + 1):
+            check_url(here)
+            if self._before is not None:
+                self._before(here)
+            own = {"User-Agent": self.agent, "Accept": "*/*", "Accept-Encoding": "identity", **headers, **private}
+            response = self._send(here, own)
+            try:
+                location = response.headers.get("location", "")
+                if response.status_code not in _REDIRECTS or not location:
+                    yield response
+                    return
+            finally:
+                response.close()
+            here = join_url(here, location)
+            if _origin(here) != home:
+                private = {}
+        raise NetworkError(f"{here.host}: more than {self.limits.redirects} redirects")
+
+    def _send(self, url: httpx.URL, headers: Mapping[str, str]) -> httpx.Response:
+        request = httpx.Request("GET", url, headers={"Host": url.netloc.decode("ascii"), **headers})
+        there = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+        waits = {
+            "connect": self.limits.connect_s, "read": self.limits.read_s, "write": self.limits.read_s,
+            "pool": self.limits.connect_s,
+        }  # fmt: skip
+        self._watch.begin()
+        with _told(url.host):
+            answer = self._pool(url).handle_request(
+                httpcore.Request("GET", there, headers=request.headers.raw, extensions={"timeout": waits})
+            )
+        return httpx.Response(
+            answer.status, headers=answer.headers, stream=_Body(answer, url.host), request=request
+        )  # fmt: skip
+
+    def _pool(self, url: httpx.URL) -> httpcore.ConnectionPool:
+        proxy = proxy_for(url)
+        if proxy is not None:
+            check_behind_proxy(url)
+        if proxy not in self._pools:
+            self._pools[proxy] = _direct(self._watch) if proxy is None else _through(proxy, self._watch)
+        return self._pools[proxy]
 
 
 @contextmanager
 def stream(url: str, headers: Mapping[str, str], limits: Limits) -> Iterator[httpx.Response]:
-    """Ask for ``url`` and follow redirects, each checked; the body is not read yet.
-
-    Args:
-        url: https, or http to a host that CARTOON_ALLOW_LOCAL names.
-        headers: sent to every hop. No cookies and no passwords are ever sent.
-        limits: of waiting.
-
-    Raises: AddressError for a hop that may not be asked; NetworkError without a connection or after ten hops.
-    """
-    if os.environ.get(OFFLINE) == "1":
-        raise NetworkError(f"{OFFLINE}=1 forbids downloads")
-    timeout = httpx.Timeout(limits.read_s, connect=limits.connect_s)
-    here = httpx.URL(url)
-    for _ in range(_HOPS):
-        # A transport of its own takes no proxy from the environment, which goes by the name that the address replaces.
-        route = None if _has_proxy(here) else httpx.HTTPTransport()
-        with httpx.Client(timeout=timeout, transport=route, headers={"User-Agent": AGENT}) as client:
-            request = _checked(client, here, {"Accept-Encoding": "identity", **headers})
-            try:
-                response = client.send(request, stream=True)
-            except httpx.TransportError as error:
-                raise NetworkError(f"{here.host}: {_reason(error)}") from error
-            try:
-                if not response.has_redirect_location:
-                    yield response
-                    return
-                here = here.join(response.headers["location"])
-            finally:
-                response.close()
-    raise NetworkError(f"{here.host}: more than {_HOPS} redirects")
+    """Ask once; see :meth:`Session.stream`."""
+    with Session(limits) as session, session.stream(url, headers, {}) as response:
+        yield response
 
 
-def _checked(client: httpx.Client, url: httpx.URL, headers: Mapping[str, str]) -> httpx.Request:
-    """Build a request to a checked address of the host, under the host's own name."""
-    local = f"{url.host}:{url.port or (443 if url.scheme == 'https' else 80)}" in os.environ.get(LOCAL, "").split(",")
-    if url.scheme != "https" and not (url.scheme == "http" and local):
-        raise AddressError(f"{url.scheme}://{url.host}: expected https")
-    if url.userinfo:
-        raise AddressError(f"{url.host}: an address with a password is never asked")
-    if _has_proxy(url):
-        return client.build_request("GET", url, headers=dict(headers))  # the proxy resolves, and has rules of its own
-    address = _resolve(url.host, local)
-    there = url.copy_with(host=address)
-    own = {**headers, "Host": url.netloc.decode("ascii")}
-    return client.build_request("GET", there, headers=own, extensions={"sni_hostname": url.host})
+class _Body(httpx.SyncByteStream):
+    """A body whose failures are ours."""
+
+    def __init__(self, answer: httpcore.Response, host: str) -> None:
+        self._answer, self._host = answer, host
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _told(self._host):
+            yield from self._answer.iter_stream()
+
+    def close(self) -> None:
+        with suppress(httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError):
+            self._answer.close()
 
 
-def _has_proxy(url: httpx.URL) -> bool:
-    """Whether the environment names a proxy for this address."""
-    known = urllib.request.getproxies()
-    return (url.scheme in known or "all" in known) and not urllib.request.proxy_bypass(url.host)
+def _direct(watch: Watch) -> httpcore.ConnectionPool:
+    return httpcore.ConnectionPool(
+        ssl_context=httpx.create_ssl_context(),
+        keepalive_expiry=30.0,
+        network_backend=Backend(watch, checked=True),
+    )
 
 
-def _resolve(host: str, local: bool) -> str:
-    """Return an address of the host, all of them being public ones (or ``local`` being allowed)."""
+def _through(proxy: str, watch: Watch) -> httpcore.ConnectionPool:
+    """Connect by way of a proxy, which resolves names itself."""
     try:
-        found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
-    except OSError as error:
-        raise NetworkError(f"{host}: cannot be resolved ({error.strerror or error}); is there a network?") from error
-    inside = [address for address in found if not ipaddress.ip_address(address.partition("%")[0]).is_global]
-    if inside and not local:
-        raise AddressError(f"{host}: leads to {inside[0]}, which is not on the public network")
-    return found[0]
+        known = httpx.Proxy(proxy if "://" in proxy else f"http://{proxy}")
+    except (ValueError, httpx.InvalidURL) as error:
+        raise NetworkError(
+            f"the proxy of the environment cannot be used ({error}); expected http://host:port"
+        ) from None
+    if known.url.scheme not in ("http", "https"):
+        raise NetworkError(f"the proxy of the environment is {known.url.scheme}://; expected http://host:port")
+    return httpcore.HTTPProxy(
+        proxy_url=httpcore.URL(
+            scheme=known.url.raw_scheme, host=known.url.raw_host, port=known.url.port, target=known.url.raw_path
+        ),
+        proxy_auth=known.raw_auth,
+        ssl_context=httpx.create_ssl_context(),
+        network_backend=Backend(watch, checked=False),
+    )
 
 
-def _reason(error: httpx.TransportError) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+@contextmanager
+def _told(host: str) -> Iterator[None]:
+    """Say in one class what may go wrong on the way."""
+    try:
+        yield
+    except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, httpcore.ProxyError) as error:
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise BrokenOffError(f"{host}: {reason}") from error
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port

@@ -88,9 +88,9 @@ def test_the_graph_of_each_profile_is_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("stage", "flags", "code", "said"),
     [
-        ("pretrained", ("--out", "out"), 6, ("weights/ffhq256.pt: not here", "OFFLINE=1", "import ffhq256 FILE")),
-        ("crawl", ("--dataset", "disney", "--scratch", "s", "--out", "out"), 3, ("data/disney", "datasets.disney")),
-        ("crawl", ("--dataset", "danbooru", "--scratch", "s", "--out", "out"), 3, ("data/danbooru", "datasets.danbooru")),
+        ("pretrained", ("--out", "o"), 6, ("weights/ffhq256.pt: not here", "OFFLINE=1", "import ffhq256 FILE")),
+        ("crawl", ("--dataset", "disney", "--scratch", "s", "--out", "o"), 3, ("data/disney", "datasets.disney")),
+        ("crawl", ("--dataset", "danbooru", "--scratch", "s", "--out", "o"), 3, ("data/danbooru", "datasets.danbooru")),
     ],
 )  # fmt: skip
 def test_what_the_paper_profile_lacks_is_named_with_the_remedy(
@@ -106,4 +106,4 @@ def test_what_the_paper_profile_lacks_is_named_with_the_remedy(
     assert "Traceback" not in done.stderr
     for words in said:
         assert words in done.stderr
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "o").exists()
