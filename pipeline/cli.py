@@ -88,12 +88,14 @@ def _parser() -> argparse.ArgumentParser:
     profile = commands.add_parser("new-profile", help="make profiles/NAME: your own datasets, methods and numbers")
     profile.add_argument("name")
     profile.set_defaults(command=_new_profile)
-    weights = commands.add_parser(
-        "weights", help="list, fetch, import or verify what weights.lock.yaml names",
-        add_help=False, prefix_chars="\0",  # everything behind it, --help too, is for the process it becomes
-    )  # fmt: skip
-    weights.add_argument("rest", nargs=argparse.REMAINDER)
-    weights.set_defaults(command=_weights)
+    for name, about in (
+        ("weights", "list, fetch, import or verify what weights.lock.yaml names"),
+        ("datasets", "list datasets, ask for new episodes, pin lists of addresses"),
+    ):
+        # Everything behind it, --help too, is for the process it becomes.
+        other = commands.add_parser(name, help=about, add_help=False, prefix_chars="\0")
+        other.add_argument("rest", nargs=argparse.REMAINDER)
+        other.set_defaults(command=_downloads, module={"weights": "stages.fetch", "datasets": "stages.sources"}[name])
     _add_explain(commands)
     verify = commands.add_parser("verify", help="re-hash every output against its manifest, and DVC's cache")
     verify.add_argument("--profile", help="default: all profiles")
@@ -220,10 +222,10 @@ def _new_profile(arguments: argparse.Namespace) -> None:
     )
 
 
-def _weights(arguments: argparse.Namespace) -> None:
+def _downloads(arguments: argparse.Namespace) -> None:
     """Become the process that fetches; downloading is a stage's work."""
     os.chdir(_root(arguments))
-    os.execv(sys.executable, [sys.executable, "-m", "stages.fetch", *arguments.rest])
+    os.execv(sys.executable, [sys.executable, "-m", arguments.module, *arguments.rest])
 
 
 def _explain(arguments: argparse.Namespace) -> None:
