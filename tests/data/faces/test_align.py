@@ -167,6 +167,13 @@ def test_beyond_the_page_its_mirror_image_fades_to_its_median_colour() -> None:
     assert np.abs(np.diff(crop, axis=1)).max() < 25, "a seam"
 
 
+def test_what_is_mirrored_is_blurred() -> None:
+    page = np.random.default_rng(0).integers(0, 256, (400, 400, 3)).astype(np.uint8)
+    quad = np.array([[-40, 100], [-40, 300], [160, 300], [160, 100]]) - 0.5
+    grain = np.abs(np.diff(cut_quad(page, quad, 200).astype(int), axis=0)).mean((0, 2))
+    assert grain[25:39].max() < 0.15 * grain[120:].min()  # just outside the page, where it has hardly faded
+
+
 def test_what_lies_well_inside_the_page_is_not_blurred_by_a_border_elsewhere() -> None:
     page = picture(300, 300)
     inside = np.array([[20, 100], [20, 200], [120, 200], [120, 100]]) - 0.5
