@@ -14,8 +14,17 @@ import numpy as np
 
 from model.data.duplicates import near_duplicates, perceptual_hash
 from model.data.faces.boxes import Box
-from model.data.faces.crops import FaceCrop, FilterSettings, FrameSettings, face_crops, whole_image
-from model.data.faces.detector import OPENCV, Detector, DetectorSettings, find_faces, load_detector, shipped_file
+from model.data.faces.crops import FaceCrop, FilterSettings, face_crops, whole_image
+from model.data.faces.detector import (
+    OPENCV,
+    Detector,
+    DetectorSettings,
+    find_faces,
+    finds_landmarks,
+    load_detector,
+    shipped_file,
+)
+from model.data.faces.frames import FfhqFrame, FrameSettings
 from model.data.images import UInt8, encode_image, read_image, write_png
 from model.data.sheets import draw_boxes, fit, sheet, stack
 from model.errors import BudgetError, CorruptInputError, MissingInputError, UsageError
@@ -40,6 +49,14 @@ class FaceSettings:
     detector: DetectorSettings
     frame: FrameSettings
     filters: FilterSettings
+
+    def __post_init__(self) -> None:
+        """Refuse to align by landmarks that the detector does not find."""
+        if isinstance(self.frame, FfhqFrame) and not finds_landmarks(self.detector):
+            raise ValueError(
+                f"frame ffhq is made from eyes and mouth, which a detector of kind {self.detector.kind} does not find; "
+                f"use the detector kind yunet, or frame kind square"
+            )
 
 
 @dataclass(frozen=True)

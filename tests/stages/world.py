@@ -21,7 +21,7 @@ FACES = {
         "kind": "cascade", "file": "opencv:haarcascade_frontalface_alt2.xml", "scale_factor": 1.1, "min_neighbors": 4,
         "mirror": False, "equalise": True, "min_face": 40,
     },
-    "frame": {"expand": 1.6, "shift_down": -0.1},
+    "frame": {"kind": "square", "expand": 1.6, "shift_down": -0.1},
     "filters": {"min_side": 64, "max_outside": 0.2, "min_sharpness": 20.0, "max_per_image": 20},
 }  # fmt: skip
 CROP = {"resolution": 32, "max_bad_fraction": 0.1, "faces": {"photo": FACES}}

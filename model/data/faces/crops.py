@@ -1,4 +1,4 @@
-"""A square around each face of a page, and why one is not used."""
+"""The crop of each face of a page, and why one is not used."""
 
 from __future__ import annotations
 
@@ -6,25 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
-import numpy as np
 
-from model.data.faces.boxes import Box, Face, share_inside
+from model.data.faces.boxes import Box, Face, Points
+from model.data.faces.frames import FrameSettings, framed
 from model.data.images import UInt8, centre_square, resize
 
 SHARPNESS_PX = 64  # crops are compared for sharpness at this size, whatever their own
-
-
-@dataclass(frozen=True)
-class FrameSettings:
-    """Which square is cut around a face."""
-
-    expand: float  # side of the square, in face boxes
-    shift_down: float  # move of the square, in face boxes; negative is up (more hair)
-
-    def __post_init__(self) -> None:
-        """Refuse a square smaller than the face."""
-        if self.expand < 1:
-            raise ValueError(f"expand must be at least 1 (the face box itself), found {self.expand}")
 
 
 @dataclass(frozen=True)
@@ -32,7 +19,7 @@ class FilterSettings:
     """Which crops are not used."""
 
     min_side: int  # px of the page that the square must have; below the crop resolution means enlarging
-    max_outside: float  # share of the square that may lie outside the page; its edge is repeated there
+    max_outside: float  # share of the square that may lie outside the page; it is filled from the page there
     min_sharpness: float  # variance of the Laplacian at 64 px; below it a crop is blurred
     max_per_image: int  # faces kept per page, the surest first
 
@@ -49,9 +36,10 @@ class FaceCrop:
     """A face and what became of it: ``pixels`` if it is used, ``dropped`` (the reason) if not."""
 
     face: Face
-    square: Box
+    square: Box  # upright; of a turned square the upright one of the same centre and size
     pixels: UInt8 | None
     dropped: str | None
+    quad: Points | None = None  # corners of a turned square, as ``frames.Framed`` has them
 
 
 def face_crops(
@@ -62,7 +50,7 @@ def face_crops(
     Args:
         image: uint8 ``[H, W, 3]``.
         faces: on it, the surest first.
-        frame: which square is cut.
+        frame: which part of the page is cut around a face.
         filters: which crops are not used.
         resolution: px of the crops.
 
@@ -73,7 +61,8 @@ def face_crops(
     for face in faces:
         crop = _cut(image, face, frame, filters, resolution)
         if crop.pixels is not None and kept >= filters.max_per_image:
-            crop = FaceCrop(face, crop.square, None, f"surplus: more than {filters.max_per_image} faces on the page")
+            reason = f"surplus: more than {filters.max_per_image} faces on the page"
+            crop = FaceCrop(face, crop.square, None, reason, crop.quad)
         kept += crop.pixels is not None
         crops.append(crop)
     return sorted(crops, key=lambda crop: crop.face)
@@ -91,36 +80,22 @@ def whole_image(image: UInt8, resolution: int) -> FaceCrop:
 
 
 def _cut(image: UInt8, face: Face, frame: FrameSettings, filters: FilterSettings, resolution: int) -> FaceCrop:
-    square = square_around(face.box, frame.expand, frame.shift_down)
-    outside = 1 - share_inside(square, image.shape[0], image.shape[1])
+    part = framed(face, frame, image.shape[0], image.shape[1])
+    if isinstance(part, str):
+        return FaceCrop(face, face.box, None, part)
+    square, quad = part.square, part.quad
     reason = None
     if square.width < filters.min_side:
         reason = f"too small: {square.width} px, min_side is {filters.min_side}"
-    elif outside > filters.max_outside:
-        reason = f"border: {outside:.0%} of it lies outside the page"
+    elif part.outside > filters.max_outside:
+        reason = f"border: {part.outside:.0%} of it lies outside the page"
     if reason is not None:
-        return FaceCrop(face, square, None, reason)
-    pixels = resize(cut_square(image, square), resolution)
+        return FaceCrop(face, square, None, reason, quad)
+    pixels = part.cut(image, resolution)
     sharp = sharpness(pixels)
     if sharp < filters.min_sharpness:
-        return FaceCrop(face, square, None, f"blurred: sharpness {sharp:.0f} below {filters.min_sharpness:g}")
-    return FaceCrop(face, square, pixels, None)
-
-
-def square_around(box: Box, expand: float, shift_down: float) -> Box:
-    """Return the square of side ``expand`` face boxes around ``box``, moved down by ``shift_down`` face boxes."""
-    size = (box.width + box.height) / 2
-    side = round(size * expand)
-    left = round(box.x + box.width / 2 - side / 2)
-    top = round(box.y + box.height / 2 + size * shift_down - side / 2)
-    return Box(top, left, side, side)
-
-
-def cut_square(image: UInt8, square: Box) -> UInt8:
-    """Cut ``square`` out of ``[H, W, 3]``; where it leaves the page the page's edge is repeated."""
-    rows = np.clip(np.arange(square.y, square.y + square.height), 0, image.shape[0] - 1)
-    columns = np.clip(np.arange(square.x, square.x + square.width), 0, image.shape[1] - 1)
-    return image[rows[:, None], columns[None, :]]
+        return FaceCrop(face, square, None, f"blurred: sharpness {sharp:.0f} below {filters.min_sharpness:g}", quad)
+    return FaceCrop(face, square, pixels, None, quad)
 
 
 def sharpness(pixels: UInt8) -> float:

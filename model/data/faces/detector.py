@@ -9,12 +9,13 @@ import cv2
 
 from model.data.faces.boxes import Face, distinct, tiles
 from model.data.faces.cascade import Cascade, CascadeSettings
+from model.data.faces.yunet import Yunet, YunetSettings
 from model.data.images import UInt8
 from model.errors import MissingInputError
 
 OPENCV = "opencv:"  # files that ship with OpenCV
 
-DetectorSettings = CascadeSettings
+DetectorSettings = CascadeSettings | YunetSettings
 
 
 class Detector(Protocol):
@@ -26,8 +27,18 @@ class Detector(Protocol):
 
 
 def load_detector(settings: DetectorSettings, file: Path, key: str) -> Detector:
-    """Load what ``settings`` describe from its checked ``file``; ``key`` is what messages call it."""
+    """Load what ``settings`` describe from its checked ``file``; ``key`` is what messages call it.
+
+    Raises: CorruptInputError naming a file that OpenCV cannot use.
+    """
+    if isinstance(settings, YunetSettings):
+        return Yunet(settings, file, key)
     return Cascade(settings, file, key)
+
+
+def finds_landmarks(settings: DetectorSettings) -> bool:
+    """Tell whether faces come with landmarks, which the frame ``ffhq`` needs."""
+    return isinstance(settings, YunetSettings)
 
 
 def shipped_file(name: str, key: str) -> Path:
