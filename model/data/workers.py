@@ -62,7 +62,7 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int) ->
     if workers == 1:
         yield from map(function, items)
         return
-    pool = ProcessPoolExecutor(workers, _fork_server(function), _start_worker)
+    pool = start_pool(function, workers)
     waiting: deque[Future[R]] = deque()
     source = iter(items)
     try:
@@ -77,6 +77,11 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int) ->
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def start_pool(function: Callable[..., object], workers: int) -> ProcessPoolExecutor:
+    """Return processes that import what ``function`` needs, leave Ctrl-C to this process and end with it."""
+    return ProcessPoolExecutor(workers, _fork_server(function), _start_worker)
 
 
 def _fork_server(function: Callable[..., object]) -> ForkServerContext:
