@@ -22,7 +22,7 @@ from stages.cropping.finder import Finder
 from stages.cropping.pages import BrokenSliceError, Page, Picture, Strip, runs
 from stages.cropping.settings import GivenFaces
 
-THUMBNAIL, THUMBNAIL_QUALITY = 80, 62  # px; 2,000 of them stay below 5 MB of text
+THUMBNAIL, THUMBNAIL_QUALITY = 76, 45  # px; 2,000 of them stay below 5 MB of text
 SLACK = 0.5  # squares: what a frame may look at around itself
 
 
