@@ -10,6 +10,7 @@ import logging
 import struct
 import warnings
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -42,12 +43,40 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange height and width
 # What Pillow's parsers raise on broken files; anything else is a bug and is not hidden.
 _PARSER_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error,
     zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the first bytes of an image file say."""
+
+    height: int  # px, after an EXIF orientation is applied
+    width: int
+    animated: bool  # it has more frames than the first, which is the one used
+
+
+def read_header(path: Path) -> Header:
+    """Read only the header of an image file; the rest of it may still be broken.
+
+    Raises: as :func:`read_image`.
+    """
+    try:
+        with path.open("rb") as file, _open(file, str(path)) as image:
+            width, height = image.size
+            if _orientation(image) in _SIDEWAYS:
+                width, height = height, width
+            # Phones put previews behind a JPEG; these are no frames.
+            return Header(height, width, image.format != "JPEG" and bool(getattr(image, "is_animated", False)))
+    except FileNotFoundError:
+        raise MissingInputError(f"{path}: no such file; expected an image ({', '.join(FORMATS)})") from None
+    except _PARSER_ERRORS as error:
+        raise CorruptInputError(f"{path}: broken image ({error}); replace or remove it") from error
 
 
 def read_image(path: Path) -> UInt8:

@@ -22,9 +22,12 @@ FACES = {
         "mirror": False, "equalise": True, "min_face": 40,
     },
     "frame": {"kind": "square", "expand": 1.6, "shift_down": -0.1},
-    "filters": {"min_side": 64, "max_outside": 0.2, "min_sharpness": 20.0, "max_per_image": 20},
+    "filters": {
+        "min_side": 64, "max_outside": 0.2, "min_sharpness": 20.0, "max_per_image": 20, "near_duplicates": "keep",
+        "duplicate_bits": 5,
+    },
 }  # fmt: skip
-CROP = {"resolution": 32, "max_bad_fraction": 0.1, "faces": {"photo": FACES}}
+CROP = {"resolution": 32, "workers": 1, "max_bad_fraction": 0.1, "faces": {"photo": FACES}}
 WEB = {
     "contact": "tests@example.org", "download_delay": 0.0, "max_delay": 1.0, "timeout_s": 5.0, "deadline_s": 20.0,
     "retries": 2, "max_image_mb": 4.0, "robots": "obey",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 
@@ -12,6 +13,7 @@ from model.data.faces.frames import FrameSettings, framed
 from model.data.images import UInt8, centre_square, resize
 
 SHARPNESS_PX = 64  # crops are compared for sharpness at this size, whatever their own
+MOST_DUPLICATE_BITS = 20  # unrelated pictures differ in 32 of 64 bits, by chance now and then in 21
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,14 @@ class FilterSettings:
     min_side: int  # px of the page that the square must have; below the crop resolution means enlarging
     max_outside: float  # share of the square that may lie outside the page; it is filled from the page there
     min_sharpness: float  # variance of the Laplacian at 64 px; below it a crop is blurred
-    max_per_image: int  # faces kept per page, the surest first
+    max_per_image: int  # faces kept per page (per slice of a strip), the surest first
+    near_duplicates: Literal["keep", "drop"]  # crops of the whole dataset that look alike; the first is always kept
+    duplicate_bits: int  # of the 64 of a perceptual hash, in which crops that look alike may differ
 
     def __post_init__(self) -> None:
         """Refuse filters that let nothing through."""
+        if not 0 <= self.duplicate_bits <= MOST_DUPLICATE_BITS:
+            raise ValueError(f"duplicate_bits must be in [0, {MOST_DUPLICATE_BITS}], found {self.duplicate_bits}")
         if self.max_per_image < 1:
             raise ValueError(f"max_per_image must be at least 1, found {self.max_per_image}")
         if not 0 <= self.max_outside < 1:

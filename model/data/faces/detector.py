@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 
@@ -50,7 +50,17 @@ def shipped_file(name: str, key: str) -> Path:
     raise MissingInputError(f"{key}: {OPENCV}{name}: OpenCV ships no such cascade; for faces it has: {frontal}")
 
 
-def find_faces(image: UInt8, detector: Detector) -> list[Face]:
+class Searchable(Protocol):
+    """A page of which parts can be taken: an array, or something that reads them when asked."""
+
+    shape: Any  # height, width, 3
+
+    def __getitem__(self, part: tuple[slice, slice], /) -> UInt8:
+        """Return the part ``[rows, columns]``, uint8 ``[H, W, 3]``."""
+        ...
+
+
+def find_faces(image: Searchable, detector: Detector) -> list[Face]:
     """Search a page, a strip in overlapping tiles; the surest face first, in px of the page."""
     found: list[Face] = []
     for top, left, bottom, right in tiles(*image.shape[:2]):
