@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from stages.sources.settings import FolderSource, Source, SyntheticSource
+from stages.sources.settings import (
+    DanbooruSource,
+    FolderSource,
+    LmdbSource,
+    MetfacesSource,
+    Source,
+    SyntheticSource,
+    VideoSource,
+    ZipSource,
+)
 
 
 def gather(source: Source, out: Path, key: str) -> dict[str, Any]:
@@ -16,13 +25,34 @@ def gather(source: Source, out: Path, key: str) -> dict[str, Any]:
         out: an existing folder.
         key: the params key (``datasets.NAME``), for messages.
 
-    Returns: ``files`` (name -> origin, group, sha256 and more, see ``Shelf.put``), ``dropped`` (origin, reason) and
-        ``ignored`` (number of files of other types). Kinds may add entries about the whole (``permission``).
+    Returns: ``files`` (name -> origin, group, sha256 and more, see ``Shelf.put``), ``dropped`` (origin, reason),
+        ``reasons`` (kind of reason -> count) and ``ignored`` (number of files of other types). Kinds may add entries
+        about the whole (``permission``, ``found``, ``inputs``).
     """
     if isinstance(source, SyntheticSource):
         from stages.sources.synthetic import draw_pages
 
         return draw_pages(source, out)
+    if isinstance(source, ZipSource):
+        from stages.sources.archive import unpack
+
+        return unpack(source, out, key)
+    if isinstance(source, VideoSource):
+        from stages.sources.video import cut_clips
+
+        return cut_clips(source, out, key)
+    if isinstance(source, LmdbSource):
+        from stages.sources.packed import import_lmdb
+
+        return import_lmdb(source, out, key)
+    if isinstance(source, MetfacesSource):
+        from stages.sources.metfaces import copy_metfaces
+
+        return copy_metfaces(source, out, key)
+    if isinstance(source, DanbooruSource):
+        from stages.sources.danbooru import copy_danbooru
+
+        return copy_danbooru(source, out, key)
     assert isinstance(source, FolderSource)
     from stages.sources.folder import copy_folder
 

@@ -12,6 +12,8 @@ from typing import Any, Literal, cast
 
 from pipeline.params import read_section
 
+GroupBy = Literal["file", "folder"]  # a group is never divided between training and held-out images
+
 
 @dataclass(frozen=True)
 class Pick:
@@ -41,15 +43,14 @@ class SyntheticSource:
 
 
 @dataclass(frozen=True)
-class FolderSource:
-    """Image files of the user."""
+class Local:
+    """What every kind of source says that takes pictures from this machine."""
 
-    source: Literal["folder"]
-    where: str  # the folder, relative to the project's root; searched recursively
+    where: str  # relative to the project's root
     pick: Pick | None  # null = all
-    max_bad_fraction: float  # share of unreadable files that is tolerated
+    max_bad_fraction: float  # share of unreadable items that is tolerated
     face: str  # a key of crop.faces, or `none` when every image is a face crop already
-    exclude: str
+    exclude: str  # a file that lists crops not to be used; exclusions/none.txt lists none
     license: str
 
     def __post_init__(self) -> None:
@@ -57,7 +58,69 @@ class FolderSource:
         check_share(self.max_bad_fraction)
 
 
-Source = SyntheticSource | FolderSource
+@dataclass(frozen=True)
+class FolderSource(Local):
+    """Image files of the user: ``where`` is a folder, searched recursively."""
+
+    source: Literal["folder"]
+    group_by: GroupBy
+
+
+@dataclass(frozen=True)
+class ZipSource(Local):
+    """A zip archive of image files: ``where`` is the archive."""
+
+    source: Literal["zip"]
+    group_by: GroupBy
+    max_gb: float  # of all pictures in it, unpacked; a bomb has more
+
+    def __post_init__(self) -> None:
+        """Refuse a limit that lets nothing through."""
+        super().__post_init__()
+        if self.max_gb <= 0:
+            raise ValueError(f"max_gb must be more than 0, found {self.max_gb}")
+
+
+@dataclass(frozen=True)
+class VideoSource(Local):
+    """Boxes of film frames: ``where`` is a folder with ``clips.csv`` (see ``stages.sources.clips``) and the films."""
+
+    source: Literal["video"]
+
+
+@dataclass(frozen=True)
+class LmdbSource(Local):
+    """An LMDB of rosinality's StyleGAN2 code or of ours: ``where`` is the folder of ``data.mdb``."""
+
+    source: Literal["lmdb"]
+    size: int  # px, of the images to take; such a file may hold several sizes
+
+    def __post_init__(self) -> None:
+        """Refuse an impossible size."""
+        super().__post_init__()
+        if self.size < 1:
+            raise ValueError(f"size must be at least 1 px, found {self.size}")
+
+
+@dataclass(frozen=True)
+class MetfacesSource(Local):
+    """NVIDIA's MetFaces: ``where`` is the folder of ``images/`` and, if it is there, ``metfaces.json``."""
+
+    source: Literal["metfaces"]
+
+
+@dataclass(frozen=True)
+class DanbooruSource(Local):
+    """Danbooru2018 to 2021: ``where`` is the folder of ``512px/`` or ``original/`` and of ``metadata/``."""
+
+    source: Literal["danbooru"]
+    images: Literal["512px", "original"]
+    ratings: list[str]  # of posts to take: s in older sets, g and s in newer ones; empty = all
+    require_tags: list[str]  # every one of them
+    exclude_tags: list[str]  # none of them
+
+
+Source = SyntheticSource | FolderSource | ZipSource | VideoSource | LmdbSource | MetfacesSource | DanbooruSource
 
 
 def check_share(max_bad_fraction: float) -> None:
