@@ -141,20 +141,21 @@ def _pictures(archive: zipfile.ZipFile, shelf: Shelf) -> Iterator[Member]:
     for info in sorted(archive.infolist(), key=lambda info: (info.orig_filename, info.header_offset)):
         name = info.orig_filename  # ZipInfo cuts its own at a NUL
         parts = name.split("/")
-        if info.is_dir() or name.endswith("/"):
-            continue
-        hidden = any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in parts)
-        if hidden or not name.lower().endswith(SUFFIXES):
-            shelf.ignored += not hidden
+        if name.endswith("/"):
             continue
         seen[name] += 1
         origin = _shown(name) + (f" ({seen[name]})" if seen[name] > 1 else "")
+        picture = name.lower().endswith(SUFFIXES)
         mode = stat.S_IFMT(info.external_attr >> 16)
-        if mode not in (0, stat.S_IFREG):
+        if picture and (name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or name[1:2] == ":"):
+            shelf.refuse(origin, f"{origin}: not a plain relative name", "unsafe name")
+        elif any(part.startswith(".") or part == "__MACOSX" for part in parts):
+            continue
+        elif not picture:
+            shelf.ignored += 1
+        elif mode not in (0, stat.S_IFREG):
             what = "a symbolic link" if mode == stat.S_IFLNK else "no regular file"
             shelf.refuse(origin, f"{origin}: {what}, never followed", "no regular file")
-        elif name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or name[1:2] == ":":
-            shelf.refuse(origin, f"{origin}: not a plain relative name", "unsafe name")
         else:
             yield Member(origin, info)
 
