@@ -93,7 +93,8 @@ def frames(film: Path, wanted: Sequence[int], seek: bool = True) -> Frames:
     """Yield (number, frame) of the frames in ``wanted`` (ascending), and (number, None) now and then in between.
 
     Frames are numbered as they are shown. Where the container tells when every frame is shown, numbers are looked up
-    and decoding begins at the key frame before; otherwise, or without ``seek``, everything before is decoded and counted.
+    and decoding begins at the key frame before; otherwise, or without ``seek``, it begins at the start, and they are
+    counted.
 
     Raises: TooFewFramesError; CorruptInputError if the film cannot be read, or its frames are not those its packets
         announce.

@@ -117,10 +117,10 @@ def test_a_pick_draws_frames_before_anything_is_decoded(bench: Bench) -> None:
 
 
 WRONG = {
-    "unknown column": (HEAD + ",fps", [f"f.mkv,1,2,{WHOLE},25"], UsageError, r"row 1: unknown columns: 'fps'; expected"),
+    "unknown column": (HEAD + ",fps", [f"f.mkv,1,2,{WHOLE},25"], UsageError, r"row 1: unknown columns: 'fps'; exp"),
     "missing column": (HEAD[:-2], ["f.mkv,1,2,0,0,9"], UsageError, r"row 1: missing columns: 'h'"),
     "column twice": (HEAD + ",w", [f"f.mkv,1,2,{WHOLE},9"], UsageError, r"row 1: columns twice: 'w'"),
-    "header twice": (HEAD, [HEAD], UsageError, r"row 2: start_frame: expected a whole number from 0 on, found 'start_f"),
+    "header twice": (HEAD, [HEAD], UsageError, r"row 2: start_frame: expected a whole number from 0 on, found 'start"),
     "semicolons": (HEAD.replace(",", ";"), [], UsageError, r"row 1: unknown columns: 'video;start"),
     "word": (HEAD, [f"f.mkv,1,2,{WHOLE}", f"f.mkv,one,2,{WHOLE}"], UsageError, r"row 3: start_frame: .*found 'one'"),
     "fraction": (HEAD, [f"f.mkv,1,2.5,{WHOLE}"], UsageError, r"row 2: end_frame: .*found '2\.5'"),
