@@ -118,7 +118,7 @@ def _build_union(kinds: tuple[Any, ...], value: Any, path: str) -> Any:
             return build(kind, value, path)
         except SchemaError as error:
             problems.append(error)
-    if len(problems) == 1:
+    if len(problems) == 1 and not classes:
         raise problems[0]
     raise _wrong(path, " or ".join(_name(kind) for kind in kinds), value)
 

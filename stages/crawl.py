@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from model.errors import UsageError
 from model.files import atomic_write_json, publish_folder
@@ -24,8 +26,18 @@ def crawl(params: Path, dataset: str, scratch: Path, out: Path, run: Run) -> Non
         record = gather(source, folder, key, context)
         count = len(record["files"])
         if not count:
-            raise UsageError(f"{key}: gathers no pictures; raise its number of pages")
-        head = {"format": 2, "dataset": dataset, "source": source.source, "license": source.license, "count": count}
+            reasons = ", ".join(f"{number} {reason}" for reason, number in record["reasons"].items()) or "none"
+            raise UsageError(
+                f"{key}: gathers no pictures (dropped: {reasons}); look at its settings and at {source.where}"
+            )
+        head: dict[str, Any] = {
+            "format": 2,
+            "dataset": dataset,
+            "source": source.source,
+            "license": source.license,
+            "count": count,
+        }
+        head["settings"] = asdict(source)
         atomic_write_json(folder / "crawl.json", {**head, **record})
     run.log_metrics({"pictures": count, "dropped": len(record["dropped"])})
     run.log_artifact(out / "crawl.json")

@@ -109,6 +109,24 @@ def decode_image(file: BinaryIO, name: str) -> UInt8:
         ) from error
 
 
+def image_size(file: BinaryIO, name: str) -> tuple[int, int]:
+    """Return (width, height) in px as the header of an open image file says; errors as :func:`read_image`."""
+    with _open(file, name) as image:
+        return image.size
+
+
+def count_frames(file: BinaryIO, name: str) -> int:
+    """Return the number of frames of an open image file, 1 for a still one; errors as :func:`read_image`.
+
+    An animation that breaks off counts as 1: its first frame is all that is ever used.
+    """
+    with _open(file, name) as image:
+        try:
+            return int(getattr(image, "n_frames", 1))
+        except _PARSER_ERRORS:
+            return 1
+
+
 def _open(file: BinaryIO, name: str) -> Image.Image:
     try:
         with warnings.catch_warnings():

@@ -6,7 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.sources.settings import FolderSource, Source, SyntheticSource, UrlsSource, Web, WebtoonSource
+from stages.sources.settings import (
+    DanbooruSource,
+    FolderSource,
+    LmdbSource,
+    MetfacesSource,
+    Source,
+    SyntheticSource,
+    UrlsSource,
+    VideoSource,
+    Web,
+    WebtoonSource,
+    ZipSource,
+)
 
 
 @dataclass(frozen=True)
@@ -26,8 +38,9 @@ def gather(source: Source, out: Path, key: str, context: Context) -> dict[str, A
         key: the params key (``datasets.NAME``), for messages.
         context: where downloads are kept, and how servers are asked.
 
-    Returns: ``files`` (name -> origin, group, sha256 and more, see ``Shelf.put``), ``dropped`` (origin, reason) and
-        ``ignored`` (number of files of other types). Kinds may add entries about the whole (``permission``).
+    Returns: ``files`` (name -> origin, group, sha256 and more, see ``Shelf.put``), ``dropped`` (origin, reason),
+        ``reasons`` (kind of reason -> count) and ``ignored`` (number of files of other types). Kinds may add entries
+        about the whole (``permission``, ``found``, ``inputs``).
     """
     if isinstance(source, SyntheticSource):
         from stages.sources.synthetic import draw_pages
@@ -41,6 +54,26 @@ def gather(source: Source, out: Path, key: str, context: Context) -> dict[str, A
         from stages.sources.urls import gather_urls
 
         return gather_urls(source, out, key, context)
+    if isinstance(source, ZipSource):
+        from stages.sources.archive import unpack
+
+        return unpack(source, out, key)
+    if isinstance(source, VideoSource):
+        from stages.sources.video import cut_clips
+
+        return cut_clips(source, out, key)
+    if isinstance(source, LmdbSource):
+        from stages.sources.packed import import_lmdb
+
+        return import_lmdb(source, out, key)
+    if isinstance(source, MetfacesSource):
+        from stages.sources.metfaces import copy_metfaces
+
+        return copy_metfaces(source, out, key)
+    if isinstance(source, DanbooruSource):
+        from stages.sources.danbooru import copy_danbooru
+
+        return copy_danbooru(source, out, key)
     assert isinstance(source, FolderSource)
     from stages.sources.folder import copy_folder
 

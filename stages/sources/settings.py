@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 from pipeline.params import read_section
 
 WEBTOON_LANGUAGES = ("en", "zh-hant", "th", "id", "es", "fr", "de")
+GroupBy = Literal["file", "folder"]  # a group is never divided between training and held-out images
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,14 @@ class SyntheticSource:
 
 
 @dataclass(frozen=True)
-class FolderSource:
-    """Image files of the user."""
+class Local:
+    """What every kind of source says that takes pictures from this machine."""
 
-    source: Literal["folder"]
-    where: str  # the folder, relative to the project's root; searched recursively
+    where: str  # relative to the project's root
     pick: Pick | None  # null = all
-    max_bad_fraction: float  # share of unreadable files that is tolerated
+    max_bad_fraction: float  # share of unreadable items that is tolerated
     face: str  # a key of crop.faces, or `none` when every image is a face crop already
-    exclude: str
+    exclude: str  # a file that lists crops not to be used; exclusions/none.txt lists none
     license: str
 
     def __post_init__(self) -> None:
@@ -60,24 +60,82 @@ class FolderSource:
 
 
 @dataclass(frozen=True)
-class WebtoonSource:
-    """Episodes of titles on webtoons.com, for whoever has the permission to use them."""
+class FolderSource(Local):
+    """Image files of the user: ``where`` is a folder, searched recursively."""
+
+    source: Literal["folder"]
+    group_by: GroupBy
+
+
+@dataclass(frozen=True)
+class ZipSource(Local):
+    """A zip archive of image files: ``where`` is the archive."""
+
+    source: Literal["zip"]
+    group_by: GroupBy
+    max_gb: float  # of all pictures in it, unpacked; a bomb has more
+
+    def __post_init__(self) -> None:
+        """Refuse a limit that lets nothing through."""
+        super().__post_init__()
+        if self.max_gb <= 0:
+            raise ValueError(f"max_gb must be more than 0, found {self.max_gb}")
+
+
+@dataclass(frozen=True)
+class VideoSource(Local):
+    """Boxes of film frames: ``where`` is a folder with ``clips.csv`` (see ``stages.sources.clips``) and the films."""
+
+    source: Literal["video"]
+
+
+@dataclass(frozen=True)
+class LmdbSource(Local):
+    """An LMDB of rosinality's StyleGAN2 code or of ours: ``where`` is the folder of ``data.mdb``."""
+
+    source: Literal["lmdb"]
+    size: int  # px, of the images to take; such a file may hold several sizes
+
+    def __post_init__(self) -> None:
+        """Refuse an impossible size."""
+        super().__post_init__()
+        if self.size < 1:
+            raise ValueError(f"size must be at least 1 px, found {self.size}")
+
+
+@dataclass(frozen=True)
+class MetfacesSource(Local):
+    """NVIDIA's MetFaces: ``where`` is the folder of ``images/`` and, if it is there, ``metfaces.json``."""
+
+    source: Literal["metfaces"]
+
+
+@dataclass(frozen=True)
+class DanbooruSource(Local):
+    """Danbooru2018 to 2021: ``where`` is the folder of ``512px/`` or ``original/`` and of ``metadata/``."""
+
+    source: Literal["danbooru"]
+    images: Literal["512px", "original"]
+    ratings: list[str]  # of posts to take: s in older sets, g and s in newer ones; empty = all
+    require_tags: list[str]  # every one of them
+    exclude_tags: list[str]  # none of them
+
+
+@dataclass(frozen=True)
+class WebtoonSource(Local):
+    """Episodes of titles on webtoons.com, for whoever has the permission to use them.
+
+    ``where`` is a folder kept in git: permission.yaml (yours) and episodes.json (what is taken, written by the
+    program); ``pick`` chooses whole episodes.
+    """
 
     source: Literal["webtoon"]
-    where: (
-        str  # a folder kept in git: permission.yaml (yours) and episodes.json (what is taken, written by the program)
-    )
     titles: list[str]  # language/number, as in en/95
-    pick: Pick | None  # null = all; whole episodes, never single pictures of one
-    max_bad_fraction: float  # share of pictures that may be missing or broken
     max_episodes: int | None  # per title, the oldest ones; null = all
-    face: str
-    exclude: str
-    license: str
 
     def __post_init__(self) -> None:
         """Refuse titles that cannot be."""
-        check_share(self.max_bad_fraction)
+        super().__post_init__()
         if not self.titles or len(set(self.titles)) != len(self.titles):
             raise ValueError(f"titles: expected different titles, at least one, found {self.titles}")
         for title in self.titles:
@@ -92,23 +150,23 @@ class WebtoonSource:
 
 
 @dataclass(frozen=True)
-class UrlsSource:
-    """Pictures from a list of addresses, each with its sha256."""
+class UrlsSource(Local):
+    """Pictures from addresses: ``where`` is a CSV file ``url,sha256`` and, if pictures belong together, ``group``."""
 
     source: Literal["urls"]
-    where: str  # a CSV file: url,sha256 and, if pictures belong together, group
-    pick: Pick | None
-    max_bad_fraction: float
-    face: str
-    exclude: str
-    license: str
-
-    def __post_init__(self) -> None:
-        """Refuse a share that is none."""
-        check_share(self.max_bad_fraction)
 
 
-Source = SyntheticSource | FolderSource | WebtoonSource | UrlsSource
+Source = (
+    SyntheticSource
+    | FolderSource
+    | ZipSource
+    | UrlsSource
+    | VideoSource
+    | LmdbSource
+    | MetfacesSource
+    | DanbooruSource
+    | WebtoonSource
+)
 
 
 @dataclass(frozen=True)

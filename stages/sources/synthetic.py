@@ -27,4 +27,4 @@ def draw_pages(source: SyntheticSource, out: Path) -> dict[str, Any]:
             "sha256": hashlib.sha256(content).hexdigest(),
             "faces": [[int(v) for v in face.box] for face in page.faces],
         }
-    return {"files": files, "dropped": [], "ignored": 0}
+    return {"files": files, "dropped": [], "reasons": {}, "ignored": 0}

@@ -170,8 +170,10 @@ def test_an_unreadable_file_is_a_dropped_file(bench: Bench) -> None:
 
 
 def test_synthetic_pages_are_drawn_the_same_every_time_with_their_faces_on_record(bench: Bench) -> None:
-    entry = {"source": "synthetic", "style": "flat", "pages": 2, "seed": 5, "face": "photo", "license": "CC0-1.0"}
-    bench.values["datasets"]["flat"] = entry
+    bench.values["datasets"]["flat"] = {
+        "source": "synthetic", "where": "model/data/synthetic", "style": "flat", "pages": 2, "seed": 5, "face": "photo",
+        "exclude": "exclusions/none.txt", "license": "CC0-1.0",
+    }  # fmt: skip
     out = bench.crawl("flat")
     first = tree(out)
     assert [name for name in first if name.endswith(".png")] == ["00000-flat.png", "00001-flat.png"]

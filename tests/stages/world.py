@@ -59,7 +59,7 @@ class Bench:
         self.values["datasets"][name] = entry | changes
 
     def folder_dataset(self, name: str, where: Path, **changes: object) -> None:
-        self.dataset(name, "folder", where, **changes)
+        self.dataset(name, "folder", where, **{"group_by": "file", **changes})
 
     def filters(self, **changes: object) -> None:
         """Change what the stage crop filters."""
