@@ -54,6 +54,10 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the connections."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
         for pool in self._pools.values():
             with suppress(httpcore.NetworkError):
                 pool.close()

@@ -107,7 +107,7 @@ class Fetcher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the connections."""
-        self._session.__exit__(kind, error, trace)
+        self._session.close()
 
     def get(self, ask: Ask) -> Answer:
         """Return a whole answer.
@@ -123,6 +123,7 @@ class Fetcher:
                 last = _Again(str(error))
             except _Again as error:
                 last = error
+            self._session.close()  # the next try takes no connection that may be in disorder
             if attempt < self.web.retries:
                 wait = self._pace.back_off(attempt) if last.wait_s is None else last.wait_s
                 log.log(logging.INFO if wait > 10 else logging.DEBUG, "%s: %s; waiting %.0f s", ask.url, last, wait)
@@ -179,6 +180,7 @@ class Fetcher:
                 return error.status, b""
             except (BrokenOffError, _Again) as error:
                 last = error
+            self._session.close()
             if attempt < self.web.retries:
                 wait = getattr(last, "wait_s", None)
                 self._pace.hold(_host(httpx.URL(url)), self._pace.back_off(attempt) if wait is None else wait)
