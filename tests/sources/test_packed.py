@@ -168,9 +168,7 @@ def test_a_truncated_file_is_refused_before_it_is_mapped(bench: Bench, share: fl
 
 def test_a_missing_folder_or_file_is_named(bench: Bench) -> None:
     use(bench)
-    with pytest.raises(
-        MissingInputError, match=r"datasets\.old\.where: .*no such folder; name the folder of data\.mdb"
-    ):
+    with pytest.raises(MissingInputError, match=r"datasets\.old\.where: .*no such folder; name the folder of"):
         bench.crawl("old")
     (bench.home / "in.lmdb").mkdir()
     with pytest.raises(MissingInputError, match=r"data\.mdb: no such file"):
