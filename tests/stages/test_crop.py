@@ -12,6 +12,7 @@ import pytest
 from model.data.images import read_image, write_png
 from model.errors import BudgetError, CorruptInputError, MissingInputError, UsageError
 from model.files import sha256_file, verify_manifest, write_manifest
+from pipeline.params import ParamsError
 from tests.stages.world import Bench, face, faces_on_paper, tree
 
 
@@ -105,12 +106,16 @@ def test_an_unknown_kind_of_face_lists_the_known(bench: Bench) -> None:
         bench.crop("mine")
 
 
-def test_near_duplicates_are_reported_and_kept(bench: Bench) -> None:
+def copies(bench: Bench) -> None:
     write_png(bench.home / "in" / "a.png", face(0, 128))
     write_png(bench.home / "in" / "b.png", face(0, 96))
     write_png(bench.home / "in" / "c.png", face(5, 96))
     bench.folder_dataset("mine", bench.home / "in", face="none")
     bench.crawl("mine")
+
+
+def test_near_duplicates_are_reported_and_kept(bench: Bench) -> None:
+    copies(bench)
     found = report(bench.crop("mine"))
     assert found["near_duplicates"] == [["00000-a-f00.png", "00001-b-f00.png"]]
     assert found["counts"]["kept"] == 3
@@ -161,3 +166,76 @@ def test_the_sheet_is_recorded_with_the_run(bench: Bench) -> None:
     out = bench.crop("mine")
     copies = list((bench.home / "record").rglob("*.png"))
     assert [sha256_file(path) for path in copies] == [sha256_file(out / "qa.png")]
+
+
+def moving_faces(bench: Bench) -> None:
+    """Frames of a film: each of two faces three times, a little darker each time."""
+    paper = read_image(faces_on_paper(bench.home / "own", 1) / "Page 00.png")
+    for index in range(3):
+        write_png(bench.home / "in" / f"frame-{index}.png", paper - np.minimum(paper, index).astype(np.uint8))
+    bench.folder_dataset("mine", bench.home / "in")
+    bench.crawl("mine")
+
+
+def test_near_duplicates_are_dropped_but_the_first_if_that_is_asked_for(bench: Bench) -> None:
+    moving_faces(bench)
+    kept = sorted(report(bench.crop("mine"))["crops"])
+    assert len(kept) == 6
+    bench.filters(near_duplicates="drop")
+    out = bench.crop("mine")
+    found = report(out)
+    assert sorted(found["crops"]) == kept[:2] == sorted(path.name for path in (out / "crops").iterdir())
+    assert {item["reason"] for item in found["dropped"]} == {f"near duplicate: of {name}" for name in kept[:2]}
+    assert found["dropped_by_reason"] == {"near duplicate": 4}
+    assert found["counts"]["near_duplicates"] == 4
+    assert [page["kept"] for page in found["pages"].values()] == [2, 0, 0]
+
+
+def test_an_excluded_crop_takes_its_near_duplicates_with_it(bench: Bench) -> None:
+    moving_faces(bench)
+    bench.filters(near_duplicates="drop")
+    first = report(bench.crop("mine"))["crops"]["00000-frame-0-f00.png"]
+    digest = sha256_file(bench.home / "raw" / "mine" / "00000-frame-0.png")
+    (bench.home / "none.txt").write_text(" ".join([digest[:16], *map(str, first["box"])]))
+    assert list(report(bench.crop("mine"))["crops"]) == ["00000-frame-0-f01.png"]
+
+
+def test_the_folder_is_the_same_for_any_number_of_workers(bench: Bench) -> None:
+    pages(bench, 7)
+    bench.filters(max_per_image=1, near_duplicates="drop", duplicate_bits=18)
+    trees = []
+    for workers in (1, 2, 4, 8, "auto"):
+        bench.values["crop"] = {**bench.values["crop"], "workers": workers}
+        trees.append(tree(bench.crop("mine")))
+    assert {"crops/00000-page-00-f00.png", "report.json", "review.html", "qa.png"} <= set(trees[0])
+    assert all(other == trees[0] for other in trees)
+
+
+@pytest.mark.parametrize("workers", [0, -1, "many", 1.5])
+def test_a_number_of_workers_that_is_none_is_named(bench: Bench, workers: object) -> None:
+    pages(bench, 1)
+    bench.values["crop"] = {**bench.values["crop"], "workers": workers}
+    with pytest.raises((UsageError, ParamsError), match=r"crop\.workers"):
+        bench.crop("mine")
+
+
+def test_a_blank_picture_is_no_face_and_a_thousand_small_ones_are_dropped_by_size(bench: Bench) -> None:
+    bench.filters(min_side=300)
+    pages(bench, 2)
+    write_png(bench.home / "in" / "zz.png", np.full((900, 900, 3), 240, np.uint8))
+    big = np.full((460, 460, 3), 240, np.uint8)
+    big[60:400, 60:400] = face(3, 340)
+    write_png(bench.home / "in" / "zy.png", big)
+    bench.crawl("mine")
+    found = report(bench.crop("mine"))
+    assert [crop["page"] for crop in found["crops"].values()] == ["00002-zy.png"]
+    assert set(found["dropped_by_reason"]) == {"too small"}
+    assert found["pages"]["00003-zz.png"] == {"found": 0, "kept": 0}
+    assert found["counts"]["pages_without_faces"] == 3
+
+
+def test_the_sheet_shows_what_was_dropped(bench: Bench) -> None:
+    pages(bench)
+    plain = read_image(bench.crop("mine") / "qa.png").shape[0]
+    bench.filters(max_per_image=1)
+    assert read_image(bench.crop("mine") / "qa.png").shape[0] > plain
