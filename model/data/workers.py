@@ -1,0 +1,101 @@
+"""Work divided among processes: results in the order of the items, little in memory, nobody left behind.
+
+Processes come from a fork server, not from this process: a fork of it would inherit locks that threads hold (of a
+progress bar, of OpenCV), and everything it has imported.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerContext
+from typing import TypeVar
+
+from model.errors import ResourceError, UsageError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+IN_FLIGHT = 4  # items per process that are taken before their results are
+MOST = 8  # processes that `auto` takes: beyond, the one that collects the results is the limit
+
+
+def count_workers(setting: int | str, key: str) -> int:
+    """Return how many processes a setting means: a number, or ``auto`` for the processors there are, at most 8.
+
+    Args:
+        setting: from the params file.
+        key: its name, for the message.
+
+    Raises: UsageError for anything else.
+    """
+    if setting == "auto":
+        return min(MOST, len(os.sched_getaffinity(0)))
+    if isinstance(setting, int) and not isinstance(setting, bool) and setting >= 1:
+        return setting
+    raise UsageError(f"{key}: found {setting!r}, expected a number of processes, 1 or more, or auto")
+
+
+def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+    """Yield ``function(item)`` for every item, in order.
+
+    With one worker all is done in this process. With more, at most four items per process are under way, so neither
+    items nor results pile up. The processes end with this iterator (close it if you leave it early), and when this
+    process dies, however it dies.
+
+    Args:
+        function: of a module, or a ``partial`` of one: it is sent by pickle. Its module should be cheap to import.
+        items: taken one by one; sent by pickle.
+        workers: processes.
+
+    Raises: what ``function`` raises, at the item's turn; ResourceError if a process is killed.
+    """
+    if workers == 1:
+        yield from map(function, items)
+        return
+    pool = ProcessPoolExecutor(workers, _fork_server(function), _start_worker)
+    waiting: deque[Future[R]] = deque()
+    source = iter(items)
+    try:
+        while True:
+            waiting.extend(pool.submit(function, item) for item in islice(source, IN_FLIGHT * workers - len(waiting)))
+            if not waiting:
+                return
+            yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise ResourceError(
+            "a worker process was killed; the usual reason is lack of memory: free some, or set `workers` to fewer"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _fork_server(function: Callable[..., object]) -> ForkServerContext:
+    """Let the server import, once for all workers, what they will need: the function's module and the command's."""
+    context = multiprocessing.get_context("forkserver")
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    known = {getattr(getattr(function, "func", function), "__module__", ""), spec.name if spec is not None else ""}
+    context.set_forkserver_preload(sorted(name for name in known - {"", "__main__"} if not name.endswith("__main__")))
+    return context
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the first process, and end with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
