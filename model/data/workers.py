@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -45,12 +45,16 @@ def count_workers(setting: int | str, key: str) -> int:
     raise UsageError(f"{key}: found {setting!r}, expected a number of processes, 1 or more, or auto")
 
 
-def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """Yield ``function(item)`` for every item, in order.
+def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R, None, None]:
+    """Yield ``function(item)`` for every item, in order; with one worker in this process, else :func:`in_processes`."""
+    yield from map(function, items) if workers == 1 else in_processes(function, items, workers)
 
-    With one worker all is done in this process. With more, at most four items per process are under way, so neither
-    items nor results pile up. The processes end with this iterator (close it if you leave it early), and when this
-    process dies, however it dies.
+
+def in_processes(function: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R, None, None]:
+    """Yield ``function(item)`` for every item, in order, computed by other processes.
+
+    At most four items per process are under way, so neither items nor results pile up. The processes end with this
+    iterator (exhaust it, or close it), and when this process dies, however it dies.
 
     Args:
         function: of a module, or a ``partial`` of one: it is sent by pickle. Its module should be cheap to import.
@@ -59,10 +63,7 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int) ->
 
     Raises: what ``function`` raises, at the item's turn; ResourceError if a process is killed.
     """
-    if workers == 1:
-        yield from map(function, items)
-        return
-    pool = ProcessPoolExecutor(workers, _fork_server(function), _start_worker)
+    pool = start_pool(function, workers)
     waiting: deque[Future[R]] = deque()
     source = iter(items)
     try:
@@ -77,6 +78,11 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int) ->
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def start_pool(function: Callable[..., object], workers: int) -> ProcessPoolExecutor:
+    """Return processes that import what ``function`` needs, leave Ctrl-C to this process and end with it."""
+    return ProcessPoolExecutor(workers, _fork_server(function), _start_worker)
 
 
 def _fork_server(function: Callable[..., object]) -> ForkServerContext:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from model.data.workers import IN_FLIGHT, count_workers, ordered_map
+from model.data.workers import IN_FLIGHT, count_workers, in_processes, ordered_map
 from model.errors import CorruptInputError, ResourceError, UsageError, UserError
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +59,10 @@ def test_one_worker_is_this_process_and_more_are_others_without_torch() -> None:
     assert not any(torch for _, torch in others)
 
 
+def test_a_process_apart_can_be_had_for_one_worker_too() -> None:
+    assert {pid for pid, _ in in_processes(identity_of_worker, range(3), 1)}.isdisjoint({os.getpid()})
+
+
 def test_items_are_taken_only_a_little_ahead_of_the_results() -> None:
     taken = 0
 
@@ -88,7 +92,7 @@ def test_a_killed_worker_is_noticed_and_the_others_end() -> None:
 
 
 def test_leaving_early_leaves_no_process() -> None:
-    with closing(ordered_map(slow_at_first, range(1000), 2)) as results:
+    with closing(in_processes(slow_at_first, range(1000), 2)) as results:
         assert next(results) == 0
     assert multiprocessing.active_children() == []
 
