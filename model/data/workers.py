@@ -17,8 +17,10 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing.connection import wait
-from multiprocessing.context import ForkServerContext
-from typing import TypeVar
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.process import BaseProcess
+from types import ModuleType
+from typing import Any, TypeVar
 
 from model.errors import ResourceError, UsageError
 
@@ -81,17 +83,30 @@ def in_processes(function: Callable[[T], R], items: Iterable[T], workers: int) -
 
 
 def start_pool(function: Callable[..., object], workers: int) -> ProcessPoolExecutor:
-    """Return processes that import what ``function`` needs, leave Ctrl-C to this process and end with it."""
-    return ProcessPoolExecutor(workers, _fork_server(function), _start_worker)
+    """Return processes that have imported what ``function`` needs, leave Ctrl-C to this process and end with it."""
+    module = getattr(function, "func", function).__module__
+    if module == "__main__":
+        raise ValueError(f"{function!r} is not of a module that other processes can import")
+    context = _Context()
+    context.set_forkserver_preload([module])  # once, by the server
+    return ProcessPoolExecutor(workers, context, _start_worker)
 
 
-def _fork_server(function: Callable[..., object]) -> ForkServerContext:
-    """Let the server import, once for all workers, what they will need: the function's module and the command's."""
-    context = multiprocessing.get_context("forkserver")
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    known = {getattr(getattr(function, "func", function), "__module__", ""), spec.name if spec is not None else ""}
-    context.set_forkserver_preload(sorted(name for name in known - {"", "__main__"} if not name.endswith("__main__")))
-    return context
+class _Process(ForkServerProcess):
+    """A process that does not run the command's own module again, which may import much, or have no file."""
+
+    @staticmethod
+    def _Popen(process: BaseProcess) -> Any:  # noqa: N802 (multiprocessing's name)
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            return ForkServerProcess._Popen(process)
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _Context(ForkServerContext):
+    Process = _Process
 
 
 def _start_worker() -> None:

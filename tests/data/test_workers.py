@@ -98,12 +98,10 @@ def test_leaving_early_leaves_no_process() -> None:
 
 
 OWNER = """
-import sys
 from model.data.workers import ordered_map
 from tests.data.test_workers import sleep_on
-if __name__ == "__main__":
-    for pid in ordered_map(sleep_on, [0, 0, 3600, 3600], 2):
-        print(pid, flush=True)
+for pid in ordered_map(sleep_on, [0, 0, 3600, 3600], 2):
+    print(pid, flush=True)
 """
 
 
@@ -139,6 +137,16 @@ def test_workers_die_with_their_owner_even_when_it_is_killed(tmp_path: Path) -> 
         while group(owner.pid) and time.monotonic() < until:
             time.sleep(0.05)
         assert group(owner.pid) == []
+
+
+def test_workers_do_not_run_the_command_again_not_even_one_without_a_file(tmp_path: Path) -> None:
+    code = "from model.data.workers import ordered_map; print('once'); print(list(ordered_map(len, ['ab', 'c'], 2)))"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-"], input=code, env=env, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("once\n[2, 1]\n", "")
+    code = code.replace("len,", "lambda text: 1,")
+    done = subprocess.run([sys.executable, "-"], input=code, env=env, capture_output=True, text=True, check=False)
+    assert "is not of a module that other processes can import" in done.stderr
 
 
 def test_auto_means_the_processors_and_nonsense_is_refused_by_key() -> None:

@@ -21,11 +21,9 @@ def crops_of(groups: dict[str, int]) -> dict[str, dict[str, str]]:
     return {f"{group}\n{index}": {"group": group} for group, count in groups.items() for index in range(count)}
 
 
-def heldout(
-    groups: dict[str, int], settings: SplitSettings = SETTINGS, alike: list[list[str]] | None = None
-) -> set[str]:
+def heldout(groups: dict[str, int], alike: list[list[str]] | None = None) -> set[str]:
     crops = crops_of(groups)
-    return {crops[name]["group"] for name in split(crops, alike or [], settings, FACES)["heldout"]}
+    return {crops[name]["group"] for name in split(crops, alike or [], SETTINGS, FACES)["heldout"]}
 
 
 def wanted(groups: dict[str, int]) -> int:
