@@ -99,9 +99,10 @@ STAGES = {
         build_lmdb,
         prepare_crops,
         lambda home: {
-            "params": home / "params.yaml", "crops": home / "faces" / "tiny", "out": home / "work" / "lmdb",
+            "params": home / "params.yaml", "raw": home / "raw" / "tiny", "crops": home / "faces" / "tiny",
+            "out": home / "work" / "lmdb", "card": home / "work" / "card",
         },
-        lambda home: [home / "work" / "lmdb"],
+        lambda home: [home / "work" / "lmdb", home / "work" / "card"],
     ),
 }  # fmt: skip
 
