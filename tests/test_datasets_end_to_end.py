@@ -57,7 +57,8 @@ def bring(folder: Path) -> dict[str, dict[str, Any]]:
     comics, film, scans, pages = (folder / kind for kind in KINDS)
     for place in (comics, film, pages):
         place.mkdir(parents=True)
-    YAML().dump({"titles": [{"title": TITLE, "permission": "drawn for this test", "rights": "CC0-1.0"}]}, comics / "permission.yaml")
+    title = {"title": TITLE, "permission": "drawn for this test", "rights": "CC0-1.0"}
+    YAML().dump({"titles": [title]}, comics / "permission.yaml")
     write_film(film / "film.mp4")
     clips = [f"film.mp4,{first},{first + 3},0,0,800,1100,3,scene {first}" for first in range(0, 60, 5)]
     (film / "clips.csv").write_text("\n".join(["video,start_frame,end_frame,x,y,w,h,stride,label", *clips]) + "\n")
