@@ -30,6 +30,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,7 @@ class Victim:
             os.setsid()
             os.chdir(self.folder)
             os.environ.update(self._env())
+            forkserver._forkserver.__init__()  # a server of the parent's is not this process's child
             output = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(output, 1)
             os.dup2(output, 2)
