@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 from pipeline.params import read_section
 
 WEBTOON_LANGUAGES = ("en", "zh-hant", "th", "id", "es", "fr", "de")
-GroupBy = Literal["file", "folder"]  # a group is never divided between training and held-out images
+GroupBy = Literal["file", "folder"]  # what is never divided between training and held-out images: folder = episode
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from model.data.images import write_png
-from model.errors import BudgetError, MissingInputError
+from model.errors import BudgetError, LockedError, MissingInputError
 from model.files import sha256_file, verify_manifest
 from pipeline.params import ParamsError
+from stages import crawl
+from stages.sources import shelf
+from stages.sources.gather import gather
 from stages.sources.shelf import slug
 from tests.stages.world import Bench, tree
 
@@ -152,7 +155,8 @@ def test_a_missing_or_empty_folder_names_the_params_key(bench: Bench) -> None:
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"sauce": "folder"}, "unknown key 'sauce'"), ({"source": "web"}, "synthetic, folder"),
-    ({"where": 3}, "where"), ({"max_bad_fraction": 1.5}, "max_bad_fraction"), ({"license": None}, "license"),
+    ({"where": 3}, "where"), ({"pick": {"count": 3}}, "pick: missing 'seed'"), ({"group_by": "page"}, "group_by"),
+    ({"max_bad_fraction": 1.5}, "max_bad_fraction"), ({"license": None}, "license"),
 ])  # fmt: skip
 def test_a_wrong_entry_is_named_by_its_key(bench: Bench, changes: dict[str, object], message: str) -> None:
     bench.folder_dataset("mine", bench.home)
@@ -182,6 +186,89 @@ def test_synthetic_pages_are_drawn_the_same_every_time_with_their_faces_on_recor
     assert all(len(box) == 4 for entry in files.values() for box in entry["faces"])
     assert len({entry["group"] for entry in files.values()}) == 2
     assert tree(bench.crawl("flat")) == first
+
+
+def test_folders_are_groups_if_they_shall_be(bench: Bench) -> None:
+    for value, name in enumerate(["ep1/a.png", "ep1/b.png", "ep2/x/a.png", "c.png"]):
+        picture(bench.home / "in" / name, value)
+    bench.folder_dataset("mine", bench.home / "in", group_by="folder")
+    files = record(bench.crawl("mine"))["files"]
+    assert isinstance(files, dict)
+    assert [entry["group"] for _, entry in sorted(files.items())] == [".", "ep1", "ep1", "ep2/x"]
+
+
+def test_the_record_has_the_settings_and_totals_by_reason(bench: Bench) -> None:
+    for value in range(30):
+        picture(bench.home / "in" / f"{value}.png", value)
+    (bench.home / "in" / "copy.png").write_bytes((bench.home / "in" / "0.png").read_bytes())
+    (bench.home / "in" / "x.png").write_bytes(b"no picture")
+    bench.folder_dataset("mine", bench.home / "in")
+    found = record(bench.crawl("mine"))
+    assert found["reasons"] == {"duplicate": 1, "unreadable": 1}
+    assert found["settings"] == bench.values["datasets"]["mine"]
+    assert found["found"] == 32
+
+
+def test_an_animation_is_one_picture_and_its_frames_are_counted(bench: Bench) -> None:
+    (bench.home / "in").mkdir()
+    frames = [Image.new("RGB", (20, 20), (value, 0, 0)) for value in (0, 90, 180)]
+    for suffix in ("gif", "webp", "png"):
+        frames[0].save(bench.home / "in" / f"{suffix}.{suffix}", save_all=True, append_images=frames[1:], duration=100)
+    picture(bench.home / "in" / "still.png", 3)
+    bench.folder_dataset("mine", bench.home / "in")
+    files = record(bench.crawl("mine"))["files"]
+    assert isinstance(files, dict)
+    assert {entry["origin"]: entry.get("frames") for entry in files.values()} == {
+        "gif.gif": 3, "webp.webp": 3, "png.png": 3, "still.png": None,
+    }  # fmt: skip
+
+
+def test_a_file_too_large_for_an_image_is_a_bad_item_and_not_read_whole(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture(bench.home / "in" / "a.png", 1)
+    (bench.home / "in" / "b.png").write_bytes(bytes(5001))
+    monkeypatch.setattr(shelf, "MAX_BYTES", 5000)
+    bench.folder_dataset("mine", bench.home / "in")
+    assert record(bench.crawl("mine"))["reasons"] == {"too large": 1}
+
+
+def test_file_names_that_are_no_text_are_recorded_escaped(bench: Bench) -> None:
+    picture(bench.home / "in" / "a.png", 1)
+    (bench.home / "in" / "a.png").rename(os.fsdecode(os.fsencode(bench.home / "in") + b"/\xff\xfe.png"))
+    bench.folder_dataset("mine", bench.home / "in")
+    files = record(bench.crawl("mine"))["files"]
+    assert files == {"00000-image.png": files["00000-image.png"]}  # type: ignore[index]
+    assert files["00000-image.png"]["origin"] == "\\xff\\xfe.png"  # type: ignore[index]
+
+
+def test_a_pipe_is_no_picture_and_is_not_waited_for(bench: Bench) -> None:
+    place = bench.home / "in"
+    place.mkdir()
+    os.mkfifo(place / "pipe.png")
+    bench.folder_dataset("mine", place)
+    with pytest.raises(MissingInputError, match="no images"):
+        bench.crawl("mine")
+
+
+def test_of_two_crawls_at_once_the_second_is_told_and_the_first_is_not_disturbed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture(bench.home / "in" / "a.png", 1)
+    bench.folder_dataset("mine", bench.home / "in")
+    bench.folder_dataset("other", bench.home / "in")
+
+    def meanwhile(*arguments: object) -> object:
+        monkeypatch.setattr(crawl, "gather", gather)
+        with pytest.raises(LockedError, match=r"raw/mine: another crawl is writing it"):
+            bench.crawl("mine")
+        bench.crawl("other")
+        return gather(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(crawl, "gather", meanwhile)
+    assert record(bench.crawl("mine"))["count"] == 1
+    assert record(bench.crawl("mine"))["count"] == 1  # the right is given back
+    assert sorted(path.name for path in (bench.home / "raw").iterdir()) == ["mine", "other"]
 
 
 @given(st.text(max_size=300))
