@@ -140,7 +140,7 @@ def _content(row: Row, path: Path, fetcher: Fetcher, store: Store) -> bytes:
     content = store.get(row.sha256)
     if content is not None:
         return content
-    _, digest = fetch_picture([row.url], _WAY, fetcher, store)
+    _, digest = fetch_picture([row.url], _WAY, fetcher, store, row.sha256)
     content = store.get(digest)
     if digest != row.sha256 or content is None:
         raise CorruptInputError(

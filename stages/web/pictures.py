@@ -29,7 +29,7 @@ class NoPictureError(Exception):
     """None of the addresses gives a picture; a bad item."""
 
 
-def fetch_picture(urls: Sequence[str], way: Way, fetcher: Fetcher, store: Store) -> tuple[str, str]:
+def fetch_picture(urls: Sequence[str], way: Way, fetcher: Fetcher, store: Store, expected: str = "") -> tuple[str, str]:
     """Put a picture into the store, if it is not there yet.
 
     Args:
@@ -37,6 +37,7 @@ def fetch_picture(urls: Sequence[str], way: Way, fetcher: Fetcher, store: Store)
         way: how they are asked for.
         fetcher: asks.
         store: keeps what comes.
+        expected: sha256; what an address gave earlier is not asked for again, unless it was something else.
 
     Returns: the address that gave it, and its sha256.
     Raises: NoPictureError with the reasons if the servers do not have it or send something else; NetworkError if they
@@ -45,7 +46,7 @@ def fetch_picture(urls: Sequence[str], way: Way, fetcher: Fetcher, store: Store)
     reasons = []
     for url in urls:
         known = store.known(url)
-        if known is not None and store.get(known) is not None:
+        if known is not None and expected in ("", known) and store.get(known) is not None:
             return url, known
         try:
             answer = fetcher.get(Ask(url, int(fetcher.web.max_image_mb * 1e6), way.private, way.allowed, what_is_wrong))

@@ -15,7 +15,6 @@ import resource
 import sys
 import tempfile
 import time
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -33,10 +32,10 @@ PIECES = [
     b"<img class=_images data-url=",
     b"<a href='", b'"', b"'", b">", b"<!--", b"-->", b"<![CDATA[", b"<script>", b"</script>", b"<style>", b"<template>",
     b"<svg><math><mtext>", b"<table><tr><td>", b"<select><option>", b"<plaintext>", b"<!DOCTYPE html", b"<?xml ",
-    b"&#x110000;", b"&lt;&amp;amp;", b"&" + b"a" * 300 + b";", b"\x00", b"\xff\xfe", b"\xf4\x90\x80\x80", 
+    b"&#x110000;", b"&lt;&amp;amp;", b"&" + b"a" * 300 + b";", b"\x00", b"\xff\xfe", b"\xf4\x90\x80\x80",
     b"\xed\xa0\x80",
     b"99999999999999999999", b"-1", b"javascript:alert(1)", b"../../../etc/passwd", b"file:///etc/passwd", b"\r\n\r\n",
-    b"<frameset>", b"<b><i><u>" * 50, b"<li>" * 200, b" a=1" * 200, b"documentURL", b"https://x.pstatic.net/a.jpg", 
+    b"<frameset>", b"<b><i><u>" * 50, b"<li>" * 200, b" a=1" * 200, b"documentURL", b"https://x.pstatic.net/a.jpg",
     b"{", b"[", b'{"result":{"episodeList":[{"episodeNo":', b"1e999", b"null", b'"\\ud800"', b"]}}", b",",
 ]  # fmt: skip
 TITLE = Title("en", 95)
@@ -48,7 +47,7 @@ class Found:
     """What came of it."""
 
     pages: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
+    outcomes: dict[str, int] = field(default_factory=dict)
     restarts: int = 0
     slowest_s: float = 0.0
     most_memory_mb: float = 0.0  # of the child
@@ -146,7 +145,7 @@ def fuzz(count: int, seed: int, folder: Path, seconds: float = 20.0) -> Found:
             except Exception as error:
                 outcome = "unexpected"
                 found.unexpected.append(f"page {number} ({task}): {type(error).__name__}: {error}"[:300])
-            found.outcomes[outcome] += 1
+            found.outcomes[outcome] = found.outcomes.get(outcome, 0) + 1
             found.pages += 1
             found.slowest_s = max(found.slowest_s, time.monotonic() - begun)
         found.restarts = sandbox.restarts

@@ -83,7 +83,7 @@ def _content(image: Picture, desk: Desk, manifest: Path) -> bytes:
     content = desk.store.get(image.sha256)
     if content is not None:
         return content
-    _, digest = fetch_picture([image.url], desk.way, desk.fetcher, desk.store)
+    _, digest = fetch_picture([image.url], desk.way, desk.fetcher, desk.store, image.sha256)
     content = desk.store.get(digest)
     if digest != image.sha256 or content is None:
         raise CorruptInputError(
