@@ -11,11 +11,11 @@ from model.data.lmdb_write import Packing, Written, write_lmdb
 from model.data.workers import count_workers
 from model.errors import UsageError
 from model.files import atomic_write_json, atomic_write_text, publish_folder
+from model.locks import alone
 from pipeline.params import read_section
 from pipeline.tracking import Run
 from stages.entry import run as command
 from stages.packing.card import as_markdown, example_sheet
-from stages.packing.company import alone
 from stages.packing.split import SplitSettings, split
 from stages.packing.statistics import Inputs, describe, read_inputs
 

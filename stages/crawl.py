@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from model.errors import LockedError, UsageError
+from model.errors import UsageError
 from model.files import atomic_write_json, publish_folder
+from model.locks import alone
 from pipeline.tracking import Run
 from stages.entry import run as command
 from stages.sources.gather import Context, gather
@@ -26,7 +23,7 @@ def crawl(params: Path, dataset: str, scratch: Path, out: Path, run: Run) -> Non
     key = f"datasets.{dataset}"
     source = read_source(params, dataset)
     context = Context(scratch, read_web(params))
-    with _alone(out), publish_folder(out) as folder:
+    with alone(out), publish_folder(out) as folder:
         record = gather(source, folder, key, context)
         count = len(record["files"])
         if not count:
@@ -39,24 +36,6 @@ def crawl(params: Path, dataset: str, scratch: Path, out: Path, run: Run) -> Non
         atomic_write_json(folder / "crawl.json", {**head, **record})
     run.log_metrics({"pictures": count, "dropped": len(record["dropped"])})
     run.log_artifact(out / "crawl.json")
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Hold the right to write ``out``; LockedError if another process has it. A kill lets go of it."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    path = out.with_name(f".{out.name}.lock")
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not path.exists() or path.stat().st_ino != os.fstat(file.fileno()).st_ino:
-                raise BlockingIOError  # whoever had it has just ended, and taken the file away
-        except BlockingIOError:
-            raise LockedError(f"{out}: another crawl is writing it; wait for it, or stop it") from None
-        try:
-            yield
-        finally:
-            path.unlink()
 
 
 if __name__ == "__main__":

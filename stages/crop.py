@@ -11,6 +11,7 @@ from typing import Any
 from model.data.images import write_png
 from model.data.workers import count_workers
 from model.files import atomic_write_json, publish_folder, verify_manifest
+from model.locks import alone
 from model.progress import Progress
 from pipeline.params import read_section
 from pipeline.tracking import Run
@@ -41,7 +42,7 @@ def crop(params: Path, dataset: str, raw: Path, out: Path, run: Run) -> None:
     finder = choose_finder(source.face, settings, f"{key}.face")
     verify_manifest(raw)
     files: dict[str, Any] = json.loads((raw / "crawl.json").read_text())["files"]
-    with publish_folder(out) as folder:
+    with alone(out), publish_folder(out) as folder:
         (folder / "crops").mkdir()
         with Book(folder / "crops", files) as book:
             _cut_all(book, raw, finder, settings)

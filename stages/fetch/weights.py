@@ -6,19 +6,17 @@ what came; every later one, anywhere, must be the same file.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from model.errors import CorruptInputError, LockedError, MissingInputError, NetworkError, UsageError
+from model.errors import CorruptInputError, MissingInputError, NetworkError, UsageError
 from model.files import atomic_write_text, sha256_file
+from model.locks import alone
 from pipeline.params import read_params, read_section
 from stages.fetch.download import discard, download
 from stages.web.client import Limits
@@ -73,7 +71,7 @@ def ensure(name: str, lock: Path = LOCK, limits: Limits | None = None) -> Path:
     """
     entry = entry_of(name, lock)
     path = lock.parent / entry.file
-    with _alone(path):
+    with alone(path):
         if path.is_file():
             _check(path, name, entry, lock)
             return path
@@ -107,7 +105,7 @@ def adopt(name: str, source: Path, lock: Path = LOCK) -> Path:
     path = lock.parent / entry.file
     if not source.is_file():
         raise MissingInputError(f"{source}: no such file; name the file that you fetched for {name}")
-    with _alone(path):
+    with alone(path):
         _check(source, name, entry, lock)
         part = path.with_name(path.name + ".part")
         discard(part)
@@ -176,15 +174,3 @@ def _pin(lock: Path, name: str, size: int, digest: str) -> None:
     text = StringIO()
     editor.dump(content, text)
     atomic_write_text(lock, text.getvalue())
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold the right to write ``path``; LockedError if another process has it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LockedError(f"{path}: another process is fetching it; wait for it, or stop it") from None
-        yield

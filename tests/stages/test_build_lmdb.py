@@ -13,8 +13,8 @@ from model.data.images import read_image, resize, write_png
 from model.data.lmdb import LmdbImages
 from model.errors import BudgetError, CorruptInputError, LockedError, MissingInputError, UsageError
 from model.files import MANIFEST, atomic_write_json, publish_folder, sha256_file, verify_manifest, write_manifest
+from model.locks import alone
 from pipeline.params import ParamsError
-from stages.packing.company import alone
 from tests.stages.world import Bench, face, tree
 
 

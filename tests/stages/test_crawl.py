@@ -260,7 +260,7 @@ def test_of_two_crawls_at_once_the_second_is_told_and_the_first_is_not_disturbed
 
     def meanwhile(*arguments: object) -> object:
         monkeypatch.setattr(crawl, "gather", gather)
-        with pytest.raises(LockedError, match=r"raw/mine: another crawl is writing it"):
+        with pytest.raises(LockedError, match=r"raw/mine: another process is writing it"):
             bench.crawl("mine")
         bench.crawl("other")
         return gather(*arguments)  # type: ignore[arg-type]

@@ -230,7 +230,7 @@ def test_two_processes_do_not_fetch_the_same_file(tmp_path: Path, server: Server
     (tmp_path / "weights").mkdir()
     with (tmp_path / "weights" / ".net.pt.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(LockedError, match="another process is fetching it"):
+        with pytest.raises(LockedError, match="another process is writing it"):
             ensure("net", lock, LIMITS)
     assert ensure("net", lock, LIMITS).read_bytes() == CONTENT
 

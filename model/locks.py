@@ -1,4 +1,4 @@
-"""One writer at a time for an output."""
+"""One writer at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from model.errors import LockedError, UsageError
 
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
-    """Hold the right to write ``out``; it ends with the process.
+    """Hold the right to write ``out``, a file or folder; it ends with the process, however that ends.
+
+    An empty file ``.NAME.lock`` stays beside ``out``: taking it away would let two processes hold two files.
 
     Raises: LockedError if another process has it; UsageError if nothing can be written there.
     """
