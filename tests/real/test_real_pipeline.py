@@ -20,18 +20,18 @@ def test_real_drawings_go_through_every_stage(real_data: Path, tmp_path: Path) -
     home = tmp_path / "project"
     copy_project(home)
     params = read_params(ROOT / "params.yaml")
-    anime = {**read_params(ROOT / "profiles" / "paper" / "params.yaml")["crop"]["detectors"]["anime"]}
-    anime |= {"cascade": str(real_data / "detectors" / "lbpcascade_animeface.xml"), "min_face": 40, "min_side": 64}
-    folder = {"source": "folder", "max_bad_fraction": 0.02, "license": "test use only"}
+    anime = read_params(ROOT / "profiles" / "paper" / "params.yaml")["crop"]["faces"]["anime"]
+    anime["detector"] |= {"file": str(real_data / "detectors" / "lbpcascade_animeface.xml"), "min_face": 40}
+    anime["filters"] |= {"min_side": 64}
+    folder = {
+        "source": "folder", "pick": None, "max_bad_fraction": 0.02, "exclude": "exclusions/none.txt",
+        "license": "test use only",
+    }  # fmt: skip
     params["datasets"] = {
         "anime": {**folder, "where": str(real_data / "cartoon_faces" / "anime256"), "face": "none"},
-        "comics": {
-            **folder,
-            "where": [str(real_data / "comic_pages"), str(real_data / "webtoon_strips")],
-            "face": "anime",
-        },
+        "comics": {**folder, "where": str(real_data / "comic_pages"), "face": "anime"},
     }
-    params["crop"]["detectors"] = {"anime": anime}
+    params["crop"]["faces"] = {"anime": anime}
     params["lmdb"]["min_heldout"] = 4
     params["methods"] = {"structure_loss": params["methods"]["structure_loss"]}
     params["train"] |= {"kimg": 0.064, "batch": 8, "tick_kimg": 0.032, "sample_kimg": 0.032, "state_kimg": 0.032}
