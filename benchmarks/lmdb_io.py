@@ -26,7 +26,8 @@ from benchmarks.train_step import environment
 from model.data.cache import IMAGES, MappedImages, map_lmdb
 from model.data.dataset import ArrayImages
 from model.data.images import UInt8, from_uint8, read_image, write_png
-from model.data.lmdb import LmdbImages, write_lmdb
+from model.data.lmdb import LmdbImages
+from model.data.lmdb_write import Packing, write_lmdb
 
 BATCH = 16
 
@@ -64,7 +65,7 @@ def measure(images: list[UInt8], root: Path) -> dict[str, dict[str, float]]:
             lambda: [write_png(*pair) for pair in zip(files, images, strict=True)]
         ),
         "LMDB, png: write (resize, hash, durable)": timed(
-            lambda: write_lmdb(packed, images, resolution=resolution, codec="png", names=names)
+            lambda: write_lmdb(packed, images, names, Packing([resolution], "png", workers=1))
         ),
         "PNG folder: read in random order": timed(lambda: [read_image(files[index]) for index in order]),
     }

@@ -1,94 +1,89 @@
-"""DVC stage ``lmdb``: pack face crops into a training and a held-out LMDB file, divided by page."""
+"""DVC stage ``lmdb``: pack face crops into a training and a held-out LMDB, with a card that says what is in them."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.data.lmdb import write_lmdb
-from model.errors import BudgetError, UsageError
-from model.files import atomic_write_json, publish_folder, verify_manifest
+from model.data.images import write_png
+from model.data.lmdb_write import Packing, Written, write_lmdb
+from model.data.workers import count_workers
+from model.errors import UsageError
+from model.files import atomic_write_json, atomic_write_text, publish_folder
 from pipeline.params import read_section
 from pipeline.tracking import Run
 from stages.entry import run as command
+from stages.packing.card import as_markdown, example_sheet
+from stages.packing.company import alone
+from stages.packing.split import SplitSettings, split
+from stages.packing.statistics import Inputs, describe, read_inputs
 
 
 @dataclass(frozen=True)
 class LmdbParams:
     """Settings of the stage."""
 
-    resolution: int  # px, of the square images written
+    sizes: list[int]  # px, of the square images written; training reads that of its networks
     codec: str  # png is lossless; jpeg artefacts move FID
+    workers: int | str  # processes, or auto; the content does not depend on it
     heldout_fraction: float  # share of the images that training never sees
     min_heldout: int  # images; fewer cannot be measured against
 
     def __post_init__(self) -> None:
-        """Refuse a division that leaves one part empty."""
-        if not 0 < self.heldout_fraction < 1:
-            raise ValueError(f"heldout_fraction must be in (0, 1), found {self.heldout_fraction}")
-        if self.min_heldout < 1:
-            raise ValueError(f"min_heldout must be at least 1, found {self.min_heldout}")
+        """Refuse what cannot be written, and a division that leaves one part empty."""
+        self.division  # noqa: B018 (checks)
+
+    @property
+    def division(self) -> SplitSettings:
+        """How much is held out."""
+        return SplitSettings(self.heldout_fraction, self.min_heldout)
 
 
-def build_lmdb(params: Path, crops: Path, out: Path, run: Run) -> None:
-    """Write the crops in --crops to --out/train and --out/heldout, so that no page is in both."""
-    settings = read_section(params, "lmdb", LmdbParams)
-    verify_manifest(crops)
-    report = json.loads((crops / "report.json").read_text())
-    if settings.resolution > report["resolution"]:
-        raise UsageError(
-            f"lmdb.resolution: {settings.resolution} px, but the crops in {crops} have {report['resolution']} px; "
-            "raise crop.resolution or lower lmdb.resolution"
-        )
-    parts = split(report["crops"], settings, crops)
-    with publish_folder(out) as folder:
-        for part, names in parts.items():
-            files = [crops / "crops" / name for name in names]
-            write_lmdb(folder / part, files, resolution=settings.resolution, codec=settings.codec, names=names)
-        groups = {part: sorted({report["crops"][name]["group"] for name in names}) for part, names in parts.items()}
-        atomic_write_json(folder / "split.json", {"format": 1, "images": parts, "groups": groups})
-    run.log_metrics({f"{part}_images": len(names) for part, names in parts.items()})
-    run.log_artifact(out / "split.json")
+def build_lmdb(params: Path, raw: Path, crops: Path, out: Path, card: Path, run: Run) -> None:
+    """Write the crops in --crops to --out/train and --out/heldout, no episode in both; describe them in --card.
 
-
-def split(crops: Mapping[str, Mapping[str, Any]], settings: LmdbParams, where: Path) -> dict[str, list[str]]:
-    """Divide crops into ``train`` and ``heldout`` by group (page, episode).
-
-    Groups are drawn in the order of a hash of their names, so new pages hardly move old ones.
-
-    Args:
-        crops: name -> entry with its ``group``.
-        settings: share and least number of held-out images.
-        where: the folder of the crops, for messages.
-
-    Raises: BudgetError if there are too few images, or too few groups, for both parts.
+    The pictures in --raw are those that the crops were cut from: their record says where they come from.
     """
-    sizes = Counter(entry["group"] for entry in crops.values())
-    wanted = max(settings.min_heldout, math.ceil(settings.heldout_fraction * len(crops)))
-    heldout: set[str] = set()
-    taken = 0
-    for group in sorted(sizes, key=lambda name: hashlib.sha256(name.encode()).hexdigest()):
-        if taken >= wanted:
-            break
-        heldout.add(group)
-        taken += sizes[group]
-    train = len(crops) - taken
-    if taken < wanted or train < settings.min_heldout:
-        raise BudgetError(
-            f"{where}: {len(crops)} crops from {len(sizes)} pages are too few: at least {wanted} are held out "
-            f"(lmdb.min_heldout, lmdb.heldout_fraction), whole pages each, which leaves {train} of at least "
-            f"{settings.min_heldout} for training; add pages, find more faces, or lower these numbers"
+    settings = read_section(params, "lmdb", LmdbParams)
+    packing = Packing(settings.sizes, settings.codec, count_workers(settings.workers, "lmdb.workers"))
+    inputs = read_inputs(raw, crops)
+    _check_sizes(settings, inputs)
+    report = inputs.report
+    parts = split(report["crops"], report["near_duplicates"], settings.division, crops)
+    with alone(out):
+        with publish_folder(out) as folder:
+            written = {part: _write_part(folder / part, inputs, names, packing) for part, names in parts.items()}
+            groups = {part: sorted({report["crops"][name]["group"] for name in names}) for part, names in parts.items()}
+            atomic_write_json(folder / "split.json", {"format": 1, "images": parts, "groups": groups})
+        facts = describe(inputs, parts, packing, written, out)
+        with publish_folder(card) as folder:
+            atomic_write_json(folder / "card.json", facts)
+            atomic_write_text(folder / "card.md", as_markdown(facts))
+            write_png(folder / "card.png", example_sheet(facts["dataset"], crops, parts))
+    _record(run, facts, out, card)
+
+
+def _write_part(folder: Path, inputs: Inputs, names: list[str], packing: Packing) -> Written:
+    return write_lmdb(folder, [inputs.crops / "crops" / name for name in names], names, packing)
+
+
+def _check_sizes(settings: LmdbParams, inputs: Inputs) -> None:
+    largest, found = max(settings.sizes, default=0), inputs.report["resolution"]
+    if largest > found:
+        raise UsageError(
+            f"lmdb.sizes: {largest} px, but the crops in {inputs.crops} have {found} px, and nothing is enlarged; "
+            "raise crop.resolution or lower lmdb.sizes"
         )
-    parts: dict[str, list[str]] = {"train": [], "heldout": []}
-    for name in sorted(crops):
-        parts["heldout" if crops[name]["group"] in heldout else "train"].append(name)
-    return parts
+
+
+def _record(run: Run, facts: dict[str, Any], out: Path, card: Path) -> None:
+    run.log_metrics({f"{part}_images": entry["images"] for part, entry in facts["parts"].items()})
+    run.log_metrics({f"{part}_bytes": entry["bytes"] for part, entry in facts["parts"].items()})
+    run.log_artifact(out / "split.json")
+    for name in ("card.md", "card.json"):
+        run.log_artifact(card / name)
+    run.log_image("card", card / "card.png")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.data.lmdb import write_lmdb
+from model.data.lmdb_write import Packing, write_lmdb
 from model.data.synthetic.attributes import sample_attributes
 from model.data.synthetic.render import render
 from model.progress import track
@@ -28,7 +28,7 @@ def photos(params: Path, out: Path) -> None:
     faces = [sample_attributes(settings.world, index) for index in range(settings.count)]
     images = [render(face, "photo", settings.resolution) for face in track(faces, "render", len(faces))]
     names = [f"synthetic:{settings.world}:{index}" for index in range(settings.count)]
-    write_lmdb(out, images, resolution=settings.resolution, codec="png", names=names)
+    write_lmdb(out, images, names, Packing([settings.resolution], "png", workers=1))
 
 
 if __name__ == "__main__":

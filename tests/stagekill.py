@@ -30,6 +30,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +100,10 @@ STAGES = {
         build_lmdb,
         prepare_crops,
         lambda home: {
-            "params": home / "params.yaml", "crops": home / "faces" / "tiny", "out": home / "work" / "lmdb",
+            "params": home / "params.yaml", "raw": home / "raw" / "tiny", "crops": home / "faces" / "tiny",
+            "out": home / "work" / "lmdb", "card": home / "work" / "card",
         },
-        lambda home: [home / "work" / "lmdb"],
+        lambda home: [home / "work" / "lmdb", home / "work" / "card"],
     ),
 }  # fmt: skip
 
@@ -181,6 +183,7 @@ class Victim:
             os.setsid()
             os.chdir(self.folder)
             os.environ.update(self._env())
+            forkserver._forkserver.__init__()  # a server of the parent's is not this process's child
             output = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(output, 1)
             os.dup2(output, 2)

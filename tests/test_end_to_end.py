@@ -34,7 +34,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params = read_params(ROOT / "params.yaml")
     params["datasets"]["flat"]["pages"] = 10
     params["methods"] = METHODS
-    params["crop"]["resolution"] = params["lmdb"]["resolution"] = 32
+    params["crop"]["resolution"], params["lmdb"]["sizes"] = 32, [32]
     params["lmdb"]["min_heldout"] = 4
     params["pretrained"] |= {"weights": "source.safetensors", "resolution": 32}
     params["train"] |= {"kimg": 0.064, "batch": 8, "tick_kimg": 0.032, "sample_kimg": 0.032, "state_kimg": 0.032}

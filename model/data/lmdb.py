@@ -1,18 +1,18 @@
 """Training images in one LMDB file, in the layout that rosinality's StyleGAN2 code and its descendants read.
 
 Key ``{size}-{index:05d}`` holds an encoded image, ``length`` the count in decimal; we add ``meta`` (JSON), which old
-readers never ask for. A folder is written whole or not at all and is checked by its manifest before it is mapped:
-LMDB itself kills the process (SIGBUS) when its file is shorter than it believes.
+readers never ask for. A folder is checked by its manifest before it is mapped: LMDB itself kills the process (SIGBUS)
+when its file is shorter than it believes. ``model.data.lmdb_write`` makes such folders.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
 import struct
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -20,15 +20,12 @@ from weakref import WeakValueDictionary
 import lmdb
 import numpy as np
 
-from model.data.images import RESAMPLE, UInt8, centre_square, decode_image, encode_image, read_image, resize
-from model.errors import CorruptInputError, MissingInputError, ResourceError, UsageError
-from model.files import MANIFEST, publish_folder, sha256_file, verify_manifest
-from model.progress import track
+from model.data.images import UInt8, decode_image
+from model.errors import CorruptInputError, MissingInputError
+from model.files import MANIFEST, sha256_file, verify_manifest
 
 DATA = "data.mdb"
 LENGTH, META = b"length", b"meta"
-CODECS = ("png", "jpeg", "webp")
-BATCH = 256  # records per transaction
 _MAGIC = 0xBEEFC0DE
 _PAGE_HEADER, _META_HEADER, _DATABASE = 16, 24, 48  # bytes, of LMDB's on-disk structures
 
@@ -36,74 +33,6 @@ _PAGE_HEADER, _META_HEADER, _DATABASE = 16, 24, 48  # bytes, of LMDB's on-disk s
 def key_of(size: int, index: int) -> bytes:
     """Return the key of an image: ``256-00017``."""
     return f"{size}-{index:05d}".encode()
-
-
-def write_lmdb(
-    out: Path, images: Sequence[Path | UInt8], *, resolution: int, codec: str, names: Sequence[str], map_size: int = 0
-) -> None:
-    """Encode images as the LMDB folder ``out`` (``data.mdb`` and a manifest), replacing it if it exists.
-
-    Args:
-        out: the folder to publish.
-        images: files, or uint8 ``[H, W, 3]``; the largest centred square is taken and resized.
-        resolution: px, of the square images written.
-        codec: ``png`` (lossless), ``jpeg`` (quality 100; its artefacts move FID) or ``webp`` (lossless).
-        names: what each image is called in ``meta``.
-        map_size: bytes to start with; 0 estimates it. It grows when the data does not fit.
-
-    Raises: UsageError for no images or an unknown codec; CorruptInputError naming an image that cannot be read;
-        ResourceError when the disk is full.
-    """
-    if codec not in CODECS:
-        raise UsageError(f"lmdb.codec: {codec!r} is not one of {', '.join(CODECS)}")
-    if not images or len(images) != len(names):
-        raise UsageError(f"{out}: nothing to write ({len(images)} images, {len(names)} names)")
-    map_size = map_size or max(1 << 20, int(len(images) * resolution**2 * 3 * 1.3))
-    with publish_folder(out, {"kind": "lmdb", "sizes": [resolution], "length": len(images)}) as folder:
-        env = lmdb.open(str(folder), map_size=map_size, lock=False, sync=True)
-        try:
-            sources = _write_images(env, images, resolution, codec, names)
-            meta = {
-                "format": 1, "sizes": [resolution], "codec": codec, "resample": RESAMPLE, "length": len(images),
-                "sources": sources,
-            }  # fmt: skip
-            text = json.dumps(meta, sort_keys=True).encode()
-            _put(env, [(LENGTH, str(len(images)).encode()), (META, text)])
-        except lmdb.DiskError as error:
-            raise ResourceError(f"{out}: the disk is full ({error}); free space and run again") from error
-        finally:
-            env.close()
-
-
-def _write_images(
-    env: lmdb.Environment, images: Sequence[Path | UInt8], resolution: int, codec: str, names: Sequence[str]
-) -> list[dict[str, str]]:
-    sources: list[dict[str, str]] = []
-    batch: list[tuple[bytes, bytes]] = []
-    for index, image in enumerate(track(images, "write LMDB", unit="images")):
-        pixels = read_image(image) if isinstance(image, Path) else image
-        value = encode_image(resize(centre_square(pixels), resolution), codec)
-        batch.append((key_of(resolution, index), value))
-        digest = sha256_file(image) if isinstance(image, Path) else hashlib.sha256(image.tobytes()).hexdigest()
-        sources.append({"name": names[index], "sha256": digest})
-        if len(batch) == BATCH:
-            _put(env, batch)
-            batch = []
-    _put(env, batch)
-    return sources
-
-
-def _put(env: lmdb.Environment, records: Sequence[tuple[bytes, bytes]]) -> None:
-    """Store records in one transaction; when the map is full it doubles and the transaction starts again."""
-    while True:
-        try:
-            with env.begin(write=True) as transaction:
-                for key, value in records:
-                    transaction.put(key, value)
-        except lmdb.MapFullError:
-            env.set_mapsize(int(env.info()["map_size"]) * 2)
-        else:
-            return
 
 
 class LmdbImages:
@@ -123,6 +52,7 @@ class LmdbImages:
         check_complete(path / DATA)
         self._handle = _handle_of(path)
         self._length = self._read_length()
+        self._sums = self.meta.get("crc32", {}).get(str(resolution))
         for index in {0, self._length - 1}:
             if self._get(key_of(resolution, index)) is None:
                 raise self._not_prepared(index)
@@ -143,6 +73,8 @@ class LmdbImages:
         name = f"{self.path / DATA}: record {key.decode()}"
         if value is None:
             raise CorruptInputError(f"{name}: missing, though `length` says {self._length}; make the LMDB again")
+        if self._sums is not None and zlib.crc32(value) != self._sums[index]:
+            raise CorruptInputError(f"{name}: its checksum differs: it was damaged since; make the LMDB again")
         image = decode_image(io.BytesIO(value), name)
         if image.shape[:2] != (self.resolution, self.resolution):
             raise CorruptInputError(f"{name}: {image.shape[1]} x {image.shape[0]} px; make the LMDB again")
@@ -157,7 +89,7 @@ class LmdbImages:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """What the writer noted (sizes, codec, resample, sources); empty for files of other programs."""
+        """What the writer noted (sizes, codec, resample, sources, crc32); empty for files of other programs."""
         value = self._get(META)
         return {} if value is None else dict(json.loads(value))
 
@@ -191,7 +123,7 @@ class LmdbImages:
         found = ", ".join(f"{size} px" for size in sizes) or "none"
         return MissingInputError(
             f"{self.path}: no images of {self.resolution} px (prepared: {found}); "
-            f"set lmdb.resolution to {self.resolution} and make it again, or ask for a prepared one"
+            f"add {self.resolution} to lmdb.sizes and make it again, or ask for a prepared one"
         )
 
     def _sizes(self) -> Iterator[int]:

@@ -12,13 +12,15 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing.connection import wait
-from multiprocessing.context import ForkServerContext
-from typing import TypeVar
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.process import BaseProcess
+from types import ModuleType
+from typing import Any, TypeVar
 
 from model.errors import ResourceError, UsageError
 
@@ -45,12 +47,16 @@ def count_workers(setting: int | str, key: str) -> int:
     raise UsageError(f"{key}: found {setting!r}, expected a number of processes, 1 or more, or auto")
 
 
-def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """Yield ``function(item)`` for every item, in order.
+def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R, None, None]:
+    """Yield ``function(item)`` for every item, in order; with one worker in this process, else :func:`in_processes`."""
+    yield from map(function, items) if workers == 1 else in_processes(function, items, workers)
 
-    With one worker all is done in this process. With more, at most four items per process are under way, so neither
-    items nor results pile up. The processes end with this iterator (close it if you leave it early), and when this
-    process dies, however it dies.
+
+def in_processes(function: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R, None, None]:
+    """Yield ``function(item)`` for every item, in order, computed by other processes.
+
+    At most four items per process are under way, so neither items nor results pile up. The processes end with this
+    iterator (exhaust it, or close it), and when this process dies, however it dies.
 
     Args:
         function: of a module, or a ``partial`` of one: it is sent by pickle. Its module should be cheap to import.
@@ -59,9 +65,6 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int) ->
 
     Raises: what ``function`` raises, at the item's turn; ResourceError if a process is killed.
     """
-    if workers == 1:
-        yield from map(function, items)
-        return
     pool = start_pool(function, workers)
     waiting: deque[Future[R]] = deque()
     source = iter(items)
@@ -80,17 +83,30 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int) ->
 
 
 def start_pool(function: Callable[..., object], workers: int) -> ProcessPoolExecutor:
-    """Return processes that import what ``function`` needs, leave Ctrl-C to this process and end with it."""
-    return ProcessPoolExecutor(workers, _fork_server(function), _start_worker)
+    """Return processes that have imported what ``function`` needs, leave Ctrl-C to this process and end with it."""
+    module = getattr(function, "func", function).__module__
+    if module == "__main__":
+        raise ValueError(f"{function!r} is not of a module that other processes can import")
+    context = _Context()
+    context.set_forkserver_preload([module])  # once, by the server
+    return ProcessPoolExecutor(workers, context, _start_worker)
 
 
-def _fork_server(function: Callable[..., object]) -> ForkServerContext:
-    """Let the server import, once for all workers, what they will need: the function's module and the command's."""
-    context = multiprocessing.get_context("forkserver")
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    known = {getattr(getattr(function, "func", function), "__module__", ""), spec.name if spec is not None else ""}
-    context.set_forkserver_preload(sorted(name for name in known - {"", "__main__"} if not name.endswith("__main__")))
-    return context
+class _Process(ForkServerProcess):
+    """A process that does not run the command's own module again, which may import much, or have no file."""
+
+    @staticmethod
+    def _Popen(process: BaseProcess) -> Any:  # noqa: N802 (multiprocessing's name)
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            return ForkServerProcess._Popen(process)
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _Context(ForkServerContext):
+    Process = _Process
 
 
 def _start_worker() -> None:

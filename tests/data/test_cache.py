@@ -21,7 +21,8 @@ from model.data import cache as module
 from model.data.cache import IMAGES, MappedImages, map_lmdb
 from model.data.dataset import ArrayImages, to_network
 from model.data.images import UInt8, from_uint8
-from model.data.lmdb import LmdbImages, write_lmdb
+from model.data.lmdb import LmdbImages
+from model.data.lmdb_write import Packing, write_lmdb
 from model.errors import CorruptInputError, MissingInputError, ResourceError
 from model.files import MANIFEST, verify_manifest
 
@@ -34,7 +35,7 @@ def pictures(seed: int = 3) -> list[UInt8]:
 
 
 def opened(folder: Path, seed: int = 3) -> LmdbImages:
-    write_lmdb(folder, pictures(seed), resolution=SIZE, codec="png", names=[f"{i}.png" for i in range(8)])
+    write_lmdb(folder, pictures(seed), [f"{i}.png" for i in range(8)], Packing([SIZE], "png", workers=1))
     return LmdbImages(folder, SIZE)
 
 

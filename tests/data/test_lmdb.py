@@ -17,17 +17,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.data.images import UInt8, write_png
-from model.data.lmdb import LmdbImages, check_complete, key_of, write_lmdb
-from model.errors import CorruptInputError, MissingInputError, ResourceError, UsageError
-from model.files import MANIFEST, sha256_file, verify_manifest, write_manifest
+from model.data.images import UInt8
+from model.data.lmdb import LmdbImages, check_complete, key_of
+from model.errors import CorruptInputError, MissingInputError
+from model.files import MANIFEST, verify_manifest, write_manifest
+from tests.data.packing import SIZE, pictures, write
 
-SIZE = 16
 ROOT = Path(__file__).parents[2]
-
-
-def pictures(count: int = 8, size: int = SIZE) -> list[UInt8]:
-    return list(np.random.default_rng(3).integers(0, 256, (count, size, size, 3), dtype=np.uint8))
 
 
 @pytest.fixture
@@ -36,82 +32,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "db"
 
 
-def write(out: Path, images: list[UInt8], codec: str = "png", **options: int) -> None:
-    names = [f"{index}.png" for index in range(len(images))]
-    write_lmdb(out, images, resolution=SIZE, codec=codec, names=names, **options)
-
-
 def test_what_is_written_is_read_back_exactly(folder: Path) -> None:
     images = LmdbImages(folder, SIZE)
     assert len(images) == 8
     assert (images.read_all() == np.stack(pictures())).all()
     assert (images[5] == pictures()[5]).all()
-
-
-def test_lossy_jpeg_is_close(tmp_path: Path) -> None:
-    smooth = [np.full((SIZE, SIZE, 3), value, np.uint8) for value in (10, 100, 200)]
-    write(tmp_path / "db", smooth, "jpeg")
-    assert np.abs(LmdbImages(tmp_path / "db", SIZE).read_all().astype(int) - np.stack(smooth)).max() <= 1
-
-
-def test_the_old_code_reads_it(folder: Path) -> None:
-    # As rosinality's MultiResolutionDataset does: its options, its key, its length.
-    env = lmdb.open(str(folder), max_readers=32, readonly=True, lock=False, readahead=False, meminit=False)
-    with env.begin(write=False) as transaction:
-        length = int(transaction.get(b"length").decode("utf-8"))
-        value = transaction.get(f"{SIZE}-{str(length - 1).zfill(5)}".encode())
-    env.close()
-    assert length == 8
-    assert (np.asarray(Image.open(io.BytesIO(value))) == pictures()[7]).all()
-
-
-def test_keys_grow_beyond_five_digits() -> None:
-    assert (key_of(256, 17), key_of(64, 123_456)) == (b"256-00017", b"64-123456")
-
-
-def test_files_of_any_size_and_shape_are_squared_and_resized(tmp_path: Path) -> None:
-    write_png(tmp_path / "a.png", np.full((40, 64, 3), 9, np.uint8))
-    write_lmdb(tmp_path / "db", [tmp_path / "a.png"], resolution=SIZE, codec="png", names=["a.png"])
-    images = LmdbImages(tmp_path / "db", SIZE)
-    assert (images[0] == np.full((SIZE, SIZE, 3), 9)).all()
-    assert images.meta["sources"] == [{"name": "a.png", "sha256": sha256_file(tmp_path / "a.png")}]
-    assert (images.meta["sizes"], images.meta["codec"], images.meta["resample"]) == ([SIZE], "png", "lanczos")
-
-
-def test_writing_twice_gives_the_same_file(folder: Path, tmp_path: Path) -> None:
-    write(tmp_path / "again", pictures())
-    assert sha256_file(folder / "data.mdb") == sha256_file(tmp_path / "again" / "data.mdb")
-    assert LmdbImages(folder, SIZE).digest == LmdbImages(tmp_path / "again", SIZE).digest
-
-
-def test_the_map_grows_until_the_data_fits(tmp_path: Path) -> None:
-    write(tmp_path / "db", pictures(600), map_size=64 * 1024)
-    assert (tmp_path / "db" / "data.mdb").stat().st_size > 5 * 64 * 1024
-    assert (LmdbImages(tmp_path / "db", SIZE).read_all() == np.stack(pictures(600))).all()
-
-
-def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise lmdb.DiskError("No space left on device")
-
-    monkeypatch.setattr("model.data.lmdb._put", full)
-    with pytest.raises(ResourceError, match="disk is full"):
-        write(tmp_path / "db", pictures())
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_broken_picture_stops_the_writing_and_leaves_the_old_folder(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "bad.png").write_bytes(b"no")
-    with pytest.raises(CorruptInputError, match=r"bad\.png"):
-        write_lmdb(folder, [tmp_path / "bad.png"], resolution=SIZE, codec="png", names=["bad.png"])
-    assert len(LmdbImages(folder, SIZE)) == 8
-
-
-def test_no_images_and_unknown_codecs_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="nothing to write"):
-        write(tmp_path / "db", [])
-    with pytest.raises(UsageError, match="png, jpeg, webp"):
-        write(tmp_path / "db", pictures(), "bmp")
 
 
 def test_a_resolution_that_was_not_prepared_lists_those_that_were(folder: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from model.data.workers import IN_FLIGHT, count_workers, ordered_map
+from model.data.workers import IN_FLIGHT, count_workers, in_processes, ordered_map
 from model.errors import CorruptInputError, ResourceError, UsageError, UserError
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +59,10 @@ def test_one_worker_is_this_process_and_more_are_others_without_torch() -> None:
     assert not any(torch for _, torch in others)
 
 
+def test_a_process_apart_can_be_had_for_one_worker_too() -> None:
+    assert {pid for pid, _ in in_processes(identity_of_worker, range(3), 1)}.isdisjoint({os.getpid()})
+
+
 def test_items_are_taken_only_a_little_ahead_of_the_results() -> None:
     taken = 0
 
@@ -88,18 +92,16 @@ def test_a_killed_worker_is_noticed_and_the_others_end() -> None:
 
 
 def test_leaving_early_leaves_no_process() -> None:
-    with closing(ordered_map(slow_at_first, range(1000), 2)) as results:
+    with closing(in_processes(slow_at_first, range(1000), 2)) as results:
         assert next(results) == 0
     assert multiprocessing.active_children() == []
 
 
 OWNER = """
-import sys
 from model.data.workers import ordered_map
 from tests.data.test_workers import sleep_on
-if __name__ == "__main__":
-    for pid in ordered_map(sleep_on, [0, 0, 3600, 3600], 2):
-        print(pid, flush=True)
+for pid in ordered_map(sleep_on, [0, 0, 3600, 3600], 2):
+    print(pid, flush=True)
 """
 
 
@@ -135,6 +137,16 @@ def test_workers_die_with_their_owner_even_when_it_is_killed(tmp_path: Path) -> 
         while group(owner.pid) and time.monotonic() < until:
             time.sleep(0.05)
         assert group(owner.pid) == []
+
+
+def test_workers_do_not_run_the_command_again_not_even_one_without_a_file(tmp_path: Path) -> None:
+    code = "from model.data.workers import ordered_map; print('once'); print(list(ordered_map(len, ['ab', 'c'], 2)))"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-"], input=code, env=env, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("once\n[2, 1]\n", "")
+    code = code.replace("len,", "lambda text: 1,")
+    done = subprocess.run([sys.executable, "-"], input=code, env=env, capture_output=True, text=True, check=False)
+    assert "is not of a module that other processes can import" in done.stderr
 
 
 def test_auto_means_the_processors_and_nonsense_is_refused_by_key() -> None:

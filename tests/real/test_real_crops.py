@@ -16,7 +16,6 @@ from model.data.faces import Box, DetectorSettings, FaceDetector
 from model.data.images import SUFFIXES, read_image
 from model.data.lmdb import LmdbImages
 from model.files import sha256_file
-from stages.build_lmdb import build_lmdb
 from tests.stages.world import DETECTOR, Bench
 
 pytestmark = [pytest.mark.real_data, pytest.mark.slow]
@@ -39,7 +38,7 @@ def bench(tmp_path: Path, data: Path) -> Bench:
         "min_neighbors": 20, "mirror": True, "expand": 1.5, "min_sharpness": 300.0,
     }  # fmt: skip
     made.values["crop"] = {"resolution": 64, "max_bad_fraction": 0.02, "detectors": {"anime": anime}}
-    made.values["lmdb"] = made.values["lmdb"] | {"resolution": 64}
+    made.values["lmdb"] = made.values["lmdb"] | {"sizes": [64]}
     return made
 
 
@@ -64,8 +63,8 @@ def test_anime_crops_are_packed_whole(bench: Bench, data: Path) -> None:
     bench.folder_dataset("anime", data / "cartoon_faces" / "anime256", face="none")
     report = crops(bench, "anime")
     assert report["counts"]["kept"] == 1001
-    build_lmdb(bench.params, bench.home / "faces" / "anime", bench.home / "lmdb", bench.run)
-    parts = [LmdbImages(bench.home / "lmdb" / part, 64) for part in ("train", "heldout")]
+    out = bench.lmdb("anime")
+    parts = [LmdbImages(out / part, 64) for part in ("train", "heldout")]
     assert sum(map(len, parts)) == 1001
     assert parts[0].read_all().std() > 40
 

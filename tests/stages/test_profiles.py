@@ -47,7 +47,7 @@ def test_every_section_is_what_its_stage_reads(profile: str) -> None:
     for techniques in params["methods"].values():
         assert {technique.__class__.__name__ for technique in load_method(techniques)}
     assert params["compare"]["baseline"] in params["methods"]
-    assert crop.resolution == params["lmdb"]["resolution"] == pretrained.resolution
+    assert crop.resolution == max(params["lmdb"]["sizes"]) == pretrained.resolution
     if pretrained.weights.startswith("lock:"):
         assert entry_of(pretrained.weights.removeprefix("lock:"), ROOT / "weights.lock.yaml").licence
     assert all(level < pretrained.resolution for level in params["swap"]["levels"])

@@ -15,7 +15,7 @@ import torch
 
 from model.checkpoint.native import load_generator, read_header
 from model.data.images import UInt8
-from model.data.lmdb import write_lmdb
+from model.data.lmdb_write import Packing, write_lmdb
 from model.errors import BudgetError, CorruptInputError, MissingInputError, UsageError
 from model.files import publish_folder, sha256_file, verify_manifest
 from model.metrics.features import Floats, StyleFeatures
@@ -169,7 +169,7 @@ def test_a_copying_generator_ends_its_training(tmp_path: Path, monkeypatch: pyte
     stored = random_images(0, 8)
     with publish_folder(setup.lmdb) as out:
         for split, images in (("train", stored), ("heldout", random_images(1, 8))):
-            write_lmdb(out / split, list(images), resolution=32, codec="png", names=[str(i) for i in range(8)])
+            write_lmdb(out / split, list(images), [str(i) for i in range(8)], Packing([32], "png", workers=1))
     copies = np.clip(stored.astype(int) + 1, 0, 255).astype(np.uint8)
     monkeypatch.setattr(module, "_draw", lambda *_: copies)
     details = run_train(setup)

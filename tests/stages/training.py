@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from model.checkpoint.native import save_networks
-from model.data.lmdb import write_lmdb
+from model.data.lmdb_write import Packing, write_lmdb
 from model.files import publish_folder
 from model.networks.discriminator import Discriminator, DiscriminatorConfig
 from model.training.trainer import Trainer
@@ -63,7 +63,7 @@ def write_images(folder: Path, n: int = 8, resolution: int = 32) -> Path:
     with publish_folder(folder) as out:
         for part in ("train", "heldout"):
             images = [random.integers(0, 256, (resolution, resolution, 3), dtype=np.uint8) for _ in range(n)]
-            write_lmdb(out / part, images, resolution=resolution, codec="png", names=[f"{part}{i}" for i in range(n)])
+            write_lmdb(out / part, images, [f"{part}{i}" for i in range(n)], Packing([resolution], "png", workers=1))
     return folder
 
 

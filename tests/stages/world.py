@@ -13,6 +13,7 @@ from model.data.images import UInt8, write_png
 from model.data.synthetic.attributes import sample_attributes
 from model.data.synthetic.render import render
 from pipeline.tracking import Run
+from stages.build_lmdb import build_lmdb
 from stages.crawl import crawl
 from stages.crop import crop
 
@@ -28,7 +29,7 @@ FACES = {
     },
 }  # fmt: skip
 CROP = {"resolution": 32, "workers": 1, "max_bad_fraction": 0.1, "faces": {"photo": FACES}}
-LMDB = {"resolution": 16, "codec": "png", "heldout_fraction": 0.25, "min_heldout": 2}
+LMDB = {"sizes": [16], "codec": "png", "workers": 2, "heldout_fraction": 0.25, "min_heldout": 2}
 
 
 class Bench:
@@ -65,6 +66,12 @@ class Bench:
     def crawl(self, name: str) -> Path:
         out = self.home / "raw" / name
         crawl(self.params, name, out, self.run)
+        return out
+
+    def lmdb(self, name: str) -> Path:
+        out = self.home / "lmdb" / name
+        raw, crops, card = (self.home / folder / name for folder in ("raw", "faces", "card"))
+        build_lmdb(self.params, raw, crops, out, card, self.run)
         return out
 
     def crop(self, name: str) -> Path:
