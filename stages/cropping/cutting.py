@@ -12,10 +12,10 @@ import cv2
 from PIL import Image
 
 from model.data.duplicates import perceptual_hash
-from model.data.faces.boxes import Box, Face, Points
+from model.data.faces.boxes import Box, Face, Points, cut_square
 from model.data.faces.crops import FaceCrop, face_crops, sharpness, whole_image
 from model.data.faces.detector import Detector, find_faces, load_detector
-from model.data.faces.frames import FrameSettings, cut_square, framed
+from model.data.faces.frames import FrameSettings, framed
 from model.data.images import Header, UInt8, encode_image, read_header
 from model.errors import CorruptInputError
 from stages.cropping.finder import Finder

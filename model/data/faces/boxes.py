@@ -1,10 +1,14 @@
-"""Rectangles on a page: overlap, the surest of several, tiles of a strip."""
+"""Rectangles on a page: overlap, the surest of several, tiles of a strip, what lies in one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+
+import numpy as np
+
+from model.data.images import UInt8
 
 STRIP = 3.0  # an image this many times longer than wide is searched in tiles
 OVERLAP_SAME = 0.3  # intersection over union from which two boxes are one face
@@ -79,3 +83,10 @@ def share_inside(square: Box, height: int, width: int) -> float:
     across = min(square.x + square.width, width) - max(square.x, 0)
     down = min(square.y + square.height, height) - max(square.y, 0)
     return max(across, 0) * max(down, 0) / (square.width * square.height)
+
+
+def cut_square(image: UInt8, square: Box) -> UInt8:
+    """Cut ``square`` out of ``[H, W, 3]``; where it leaves the page the page's edge is repeated."""
+    rows = np.clip(np.arange(square.y, square.y + square.height), 0, image.shape[0] - 1)
+    columns = np.clip(np.arange(square.x, square.x + square.width), 0, image.shape[1] - 1)
+    return image[rows[:, None], columns[None, :]]

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from model.data.faces.align import as_points, cut_quad, ffhq_quad, quad_side, share_outside
-from model.data.faces.boxes import Box, Face, Points, share_inside
+from model.data.faces.boxes import Box, Face, Points, cut_square, share_inside
 from model.data.images import UInt8, resize
 
 
@@ -80,10 +80,3 @@ def square_around(box: Box, expand: float, shift_down: float) -> Box:
     left = round(box.x + box.width / 2 - side / 2)
     top = round(box.y + box.height / 2 + size * shift_down - side / 2)
     return Box(top, left, side, side)
-
-
-def cut_square(image: UInt8, square: Box) -> UInt8:
-    """Cut ``square`` out of ``[H, W, 3]``; where it leaves the page the page's edge is repeated."""
-    rows = np.clip(np.arange(square.y, square.y + square.height), 0, image.shape[0] - 1)
-    columns = np.clip(np.arange(square.x, square.x + square.width), 0, image.shape[1] - 1)
-    return image[rows[:, None], columns[None, :]]

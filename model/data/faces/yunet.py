@@ -8,14 +8,21 @@ from typing import Literal
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from model.data.faces.boxes import OVERLAP_SAME, Box, Face, distinct
+from model.data.faces.boxes import OVERLAP_SAME, Box, Face, cut_square, distinct
 from model.data.images import UInt8
 from model.errors import CorruptInputError
+
+Float = npt.NDArray[np.float64]
 
 # The network knows faces of 14 to 400 px (boxes; beyond, its scores fall and it sees faces in parts of faces), so
 # a page is searched at several sizes, each a quarter of the last.
 SMALLEST, LARGEST, STEP = 20, 400, 4
+# Landmarks found in passing are coarse. Each face is looked at again at these sizes (px of its box), also mirrored, and
+# the mean is taken: on annotated photos the corners of FFHQ's square are then off by 5 % of its side instead of 10 %.
+LOOKS, WINDOW = (112, 152, 208), 2.0  # the window shown, in boxes
+MIRRORED = [1, 0, 2, 4, 3]  # which landmark is which in a mirror
 CANDIDATES = 5000  # boxes looked at before the surest of those that overlap are chosen
 
 
@@ -65,22 +72,43 @@ class Yunet:
         for scale in scales(height, width, self.settings.min_face, self.settings.max_side):
             size = max(round(width * scale), 1), max(round(height * scale), 1)
             found += self._search(_resized(image, size), width / size[0], height / size[1])
-        return distinct(found)
+        return [self._closely(image, face) for face in distinct(found)]
+
+    def _closely(self, image: UInt8, face: Face) -> Face:
+        """Return ``face`` with better landmarks."""
+        box = face.box
+        side = round(max(box.width, box.height) * WINDOW)
+        window = Box(box.y + (box.height - side) // 2, box.x + (box.width - side) // 2, side, side)
+        part = cut_square(image, window)
+        seen = []
+        for look in LOOKS:
+            size = round(look * WINDOW)
+            shown = _resized(part, (size, size))
+            for picture, order, mirror in ((shown, slice(None), False), (shown[:, ::-1], MIRRORED, True)):
+                points = _central(self._rows(picture), size)
+                if points is not None:
+                    points = np.column_stack([size - points[:, 0], points[:, 1]]) if mirror else points
+                    seen.append(points[order] * (side / size) + (window.x, window.y))
+        if not seen:
+            return face
+        return Face(box, face.score, tuple((float(x), float(y)) for x, y in np.mean(seen, axis=0)))
 
     def _search(self, image: UInt8, across: float, down: float) -> list[Face]:
         """Search one size; ``across`` and ``down`` are px of the page per px of ``image``."""
-        self._network.setInputSize((image.shape[1], image.shape[0]))
-        rows = self._network.detect(np.ascontiguousarray(image[:, :, ::-1]))[1]  # it learnt from BGR
-        if rows is None:
-            return []
         faces = []
-        for row in rows.astype(np.float64):
+        for row in self._rows(image):
             x, y, w, h = row[:4] * (across, down, across, down)
             if min(w, h) < self.settings.min_face or not np.isfinite(row).all():
                 continue
             points = tuple((float(px * across), float(py * down)) for px, py in row[4:14].reshape(5, 2))
             faces.append(Face(Box(round(y), round(x), round(w), round(h)), float(row[14]), points))
         return faces
+
+    def _rows(self, image: UInt8) -> Float:
+        """Run the network: ``[N, 15]`` of x, y, width, height, five points, score; px of ``image``."""
+        self._network.setInputSize((image.shape[1], image.shape[0]))
+        rows = self._network.detect(np.ascontiguousarray(image[:, :, ::-1]))[1]  # it learnt from BGR
+        return np.zeros((0, 15)) if rows is None else np.asarray(rows, dtype=np.float64)
 
 
 def scales(height: int, width: int, min_face: int, max_side: int) -> list[float]:
@@ -94,6 +122,17 @@ def scales(height: int, width: int, min_face: int, max_side: int) -> list[float]
     while longest * factors[-1] > LARGEST:
         factors.append(factors[-1] / STEP)
     return factors
+
+
+def _central(rows: Float, size: int) -> Float | None:
+    """Return the landmarks ``[5, 2]`` of the face in the middle of a window of ``size`` px, if it was found there."""
+    if not len(rows):
+        return None
+    apart = np.hypot(*(rows[:, :2] + rows[:, 2:4] / 2 - size / 2).T)
+    nearest = int(np.argmin(apart))
+    if apart[nearest] > size / WINDOW / 3 or not 0.5 < rows[nearest, 2] * WINDOW / size < 2:
+        return None
+    return rows[nearest, 4:14].reshape(5, 2)
 
 
 def _resized(image: UInt8, size: tuple[int, int]) -> UInt8:
