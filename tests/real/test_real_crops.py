@@ -37,7 +37,8 @@ def bench(tmp_path: Path, real_data: Path) -> Bench:
         "frame": {"kind": "ffhq", "expand": 1.0},
         "filters": {**FACES["filters"], "min_sharpness": 0.0},
     }  # fmt: skip
-    made.values["crop"] = {"resolution": 64, "workers": 2, "max_bad_fraction": 0.02, "faces": {"anime": anime, "photo": photo}}
+    faces = {"anime": anime, "photo": photo}
+    made.values["crop"] = {"resolution": 64, "workers": 2, "max_bad_fraction": 0.02, "faces": faces}
     made.values["lmdb"] = made.values["lmdb"] | {"sizes": [64]}
     return made
 

@@ -16,7 +16,9 @@ from model.data.images import UInt8, resize
 from tests.data.faces.pages import cascade, face, holds, page
 
 FRAME = SquareFrame("square", 1.6, -0.1)
-FILTERS = FilterSettings(min_side=64, max_outside=0.2, min_sharpness=20.0, max_per_image=20)
+FILTERS = FilterSettings(
+    min_side=64, max_outside=0.2, min_sharpness=20.0, max_per_image=20, near_duplicates="keep", duplicate_bits=5
+)
 
 
 def crops(picture: UInt8, **changes: object) -> list[FaceCrop]:
