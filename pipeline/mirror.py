@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _ID_TAG = "journal.id"
 _BATCH = 900  # MLflow takes 1000 metrics a call
 _SMALL_BATCH = 90  # and 100 params or tags
+_DIGEST = 36  # characters that it keeps of a dataset's digest
 _THUMBNAIL = 1024  # px, what the UI shows before one clicks: a sheet of faces must be readable in it
 _TRAINING_VIEW = {"mlflow.experimentKind": "custom_model_development"}  # else the UI opens its views for chat bots
 _NAMESPACE = uuid.UUID("6b1f8a3e-3d5c-4d0f-9b0e-5a2f6c7d8e90")  # any fixed one: names of files follow from content
@@ -77,6 +78,8 @@ class MlflowMirror:
                 self._client.log_artifact(run_id, str(folder / entry["file"]), place)
             case "table":
                 self._table(run_id, entry)
+            case "dataset":
+                self._dataset(run_id, entry)
             case "cell":
                 self._cell(run_id, entry)
             case "params":
@@ -154,6 +157,22 @@ class MlflowMirror:
         if {"path": path, "type": "table"} not in known:
             tables = json.dumps([*known, {"path": path, "type": "table"}])
             self._client.set_tag(run_id, "mlflow.loggedArtifacts", tables)
+
+    def _dataset(self, run_id: str, entry: Entry) -> None:
+        """Add an input; the store knows a dataset of one name and digest, and an input of a run, once."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        spec = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": entry["shape"]}}
+        dataset = Dataset(
+            name=entry["name"][:500],
+            digest=entry["digest"][:_DIGEST],
+            source_type="local",
+            source=json.dumps({"uri": entry["source"]}),
+            schema=json.dumps({"mlflow_tensorspec": {"features": json.dumps([spec]), "targets": None}}),
+            profile=json.dumps(entry["profile"]),
+        )
+        context = InputTag("mlflow.data.context", entry["context"])
+        self._client.log_inputs(run_id, [DatasetInput(dataset, [context])])
 
     def _cell(self, parent_id: str, entry: Entry) -> None:
         parent = self._client.get_run(parent_id)

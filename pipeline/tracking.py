@@ -110,6 +110,22 @@ class Run:
         columns = list(dict.fromkeys(column for row in rows for column in row))
         self._journal.append("table", name=name, columns=columns, rows=[[row.get(c) for c in columns] for row in rows])
 
+    def log_dataset(
+        self, name: str, digest: str, source: str, shape: Sequence[int], profile: Mapping[str, Any], context: str
+    ) -> None:
+        """Record images that this run reads or makes; MLflow lists them as a dataset of the run.
+
+        Args:
+            name: of the dataset.
+            digest: of its content, hexadecimal; MLflow keeps the first 36 characters.
+            source: a path or an address.
+            shape: of its uint8 images, -1 for any number.
+            profile: what else there is to know in a few numbers.
+            context: what the run does with it: ``build``, ``training``, ``evaluation``.
+        """
+        entry = {"name": name, "digest": digest, "source": mask(source), "shape": list(shape), "context": context}
+        self._journal.append("dataset", **entry, profile=dict(profile))
+
     def log_cell(self, name: str, tags: Mapping[str, object], metrics: Mapping[str, float]) -> None:
         """Record one cell of a comparison (a swap level) as a child run of its own, so MLflow can sort and plot it."""
         values = {key: float(value) for key, value in metrics.items()}

@@ -81,6 +81,10 @@ def _record(run: Run, facts: dict[str, Any], out: Path, card: Path) -> None:
     run.log_metrics({f"{part}_images": entry["images"] for part, entry in facts["parts"].items()})
     run.log_metrics({f"{part}_bytes": entry["bytes"] for part, entry in facts["parts"].items()})
     run.log_artifact(out / "split.json")
+    largest = max(facts["storage"]["sizes"])
+    profile = {"license": facts["license"], **{part: entry["images"] for part, entry in facts["parts"].items()}}
+    shape = [-1, largest, largest, 3]
+    run.log_dataset(facts["dataset"], facts["hashes"]["lmdb"], str(out), shape, profile, context="build")
     for name in ("card.md", "card.json"):
         run.log_artifact(card / name)
     run.log_image("card", card / "card.png")

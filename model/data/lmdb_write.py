@@ -119,15 +119,15 @@ def _encode(packing: Packing, item: tuple[int, Path | UInt8]) -> Encoded:
             f"{name}: its square has {len(pixels)} px, lmdb.sizes asks for {max(packing.sizes)}, and nothing is "
             "enlarged: leave it out, or lower lmdb.sizes"
         )
+    scaled = {size: resize(pixels, size) for size in packing.sizes}
     values, records = [], []
-    for size in packing.sizes:
-        scaled = resize(pixels, size)
-        value = encode_image(scaled, packing.codec, PNG_LEVEL)
+    for size, small in scaled.items():
+        value = encode_image(small, packing.codec, PNG_LEVEL)
         values.append(value)
-        meant = zlib.crc32(scaled.tobytes()) if packing.codec in LOSSLESS else None
+        meant = zlib.crc32(small.tobytes()) if packing.codec in LOSSLESS else None
         records.append(_record(key_of(size, index), value, size, meant))
     source = sha256_file(image) if isinstance(image, Path) else hashlib.sha256(image.tobytes()).hexdigest()
-    return Encoded(source, values, records, measure(resize(pixels, max(packing.sizes))))
+    return Encoded(source, values, records, measure(scaled[max(scaled)]))
 
 
 def _record(key: bytes, value: bytes, size: int = 0, pixels: int | None = None) -> Record:

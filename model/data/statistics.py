@@ -34,15 +34,15 @@ def measure(image: UInt8) -> Looks:
     Sharpness is the variance of the Laplacian of the grey image at 64 px: near 0 is blurred, drawings reach thousands.
     Source: Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield microscopy".
     """
-    pixels = image.reshape(-1, 3)
-    mean = pixels.mean(0, dtype=np.float64)
-    square = np.einsum("ij,ij->j", pixels, pixels, dtype=np.int64) / len(pixels)
-    grey = Image.fromarray(image).convert("L")
+    picture = Image.fromarray(image)
+    counts = np.array(picture.histogram(), dtype=np.float64).reshape(3, 256) / (image.shape[0] * image.shape[1])
+    levels = np.arange(256.0)
+    grey = picture.convert("L")
     if grey.width > SHARPNESS_PX:
         grey = grey.resize((SHARPNESS_PX, SHARPNESS_PX), Image.Resampling.LANCZOS)
     g = np.pad(np.asarray(grey, dtype=np.int32), 1, mode="reflect")
     edges = g[:-2, 1:-1] + g[2:, 1:-1] + g[1:-1, :-2] + g[1:-1, 2:] - 4 * g[1:-1, 1:-1]
-    return Looks(tuple(mean.tolist()), tuple(square.tolist()), float(edges.var()))
+    return Looks(tuple((counts @ levels).tolist()), tuple((counts @ levels**2).tolist()), float(edges.var()))
 
 
 def colour(looks: Sequence[Looks]) -> Colour:
