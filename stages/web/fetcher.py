@@ -19,7 +19,7 @@ from stages.web.politeness import Pace, retry_after
 from stages.web.robots import LARGEST, TOKEN, Robots
 from stages.web.wire import Limits
 
-_BUSY = (408, 425, 429, 500, 502, 503, 504)
+_BUSY = (408, 425, 429)  # and everything from 500 up
 _REDIRECTS = 5
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class Ask:
     private: Mapping[str, str] = field(default_factory=dict)  # headers for this host only: Cookie, Referer
     allowed: Callable[[httpx.URL], None] = lambda _: None  # raises for a hop that may not be asked
     fit: Callable[[Answer], str] = lambda _: ""  # says what is wrong with an answer; it is asked for again
+    checked: bool = True  # by robots.txt, which itself is not
 
 
 class RefusedError(NetworkError):
@@ -150,7 +151,7 @@ class Fetcher:
                 code = response.status_code
                 host = _host(response.request.url)
                 self._pace.learn(host, self._clock() - self._asked, code == 200)
-                if code in _BUSY:
+                if code in _BUSY or code >= 500:
                     raise _Again(f"HTTP {code}, the server is busy", retry_after(response.headers))
                 if code != 200:
                     raise RefusedError(f"{ask.url}: HTTP {code}{_MEANING.get(code, '')}", code)
@@ -164,14 +165,14 @@ class Fetcher:
         """Check and wait before a hop."""
         assert self._ask is not None
         self._ask.allowed(url)
-        if self.web.robots == "obey" and url.path != "/robots.txt":
+        if self.web.robots == "obey" and self._ask.checked:
             self._robots.check(url)
         self._pace.wait(_host(url))
         self._asked = self._clock()
 
     def _robots_txt(self, url: str) -> tuple[int, bytes]:
         """Return status and the first 500 kB of a robots.txt; NetworkError if the host cannot say."""
-        ask = Ask(url, LARGEST)
+        ask = Ask(url, LARGEST, checked=False)
         last: Exception = NetworkError(url)
         for attempt in range(self.web.retries + 1):
             try:

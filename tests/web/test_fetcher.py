@@ -324,6 +324,7 @@ TRAP = "User-agent: *\nDisallow: /" + "*a" * 2000 + "*b\n"
         (text(TRAP), True),
         (text("down", 500), False),
         (text("down", 503), False),
+        (text("down", 520), False),
     ],
 )  # fmt: skip
 def test_robots_txt_is_obeyed_and_a_host_that_cannot_say_is_not_asked(
@@ -355,6 +356,17 @@ def test_a_redirect_to_what_robots_disallow_is_not_followed(server: FaultServer,
     with fetcher(clock) as fetch, pytest.raises(RobotsError):
         fetch.get(Ask(server.url("/f/redirect?to=/secret/page"), MOST))
     assert asked(server) == ["/f/redirect?to=/secret/page"]
+
+
+def test_robots_txt_is_followed_where_it_redirects_to(server: FaultServer, clock: Clock) -> None:
+    server.robots = Reply(b"", status=301, headers={"Location": "/elsewhere.txt"})
+    server.pages = lambda _: text("User-agent: *\nDisallow: /f/\n")
+    with fetcher(clock) as fetch, pytest.raises(RobotsError, match="disallows it"):
+        fetch.get(Ask(server.url("/f/ok"), MOST))
+    assert server.paths() == ["/robots.txt", "/elsewhere.txt"]
+    server.robots = Reply(b"", status=301, headers={"Location": "/robots.txt"})
+    with fetcher(clock) as fetch, pytest.raises(RobotsError, match="more than 5 redirects"):
+        fetch.get(Ask(server.url("/f/ok"), MOST))
 
 
 def test_robots_are_ignored_only_by_name(server: FaultServer, clock: Clock) -> None:
