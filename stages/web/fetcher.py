@@ -14,6 +14,7 @@ import httpx
 
 from model.errors import NetworkError, UsageError
 from stages.sources.settings import Web
+from stages.web.addresses import UnresolvedError
 from stages.web.client import BrokenOffError, Session
 from stages.web.politeness import Pace, retry_after
 from stages.web.robots import LARGEST, TOKEN, Robots
@@ -116,26 +117,33 @@ class Fetcher:
         Raises: RefusedError for a 4xx; UnfitError if what comes is too large or not what fits; RobotsError;
             AddressError; NetworkError naming the address, the tries and the remedy if nothing whole comes.
         """
+        try:
+            return self._persist(ask.url, lambda: self._once(ask))
+        except _Again as last:
+            tries = f"{self.web.retries + 1} tries"
+            if last.answer is not None:
+                raise UnfitError(f"{ask.url}: {last} ({tries})", str(last), last.answer) from last
+            raise NetworkError(
+                f"{ask.url}: {last}, after {tries}; is the network up, is the server well? What has come so far is "
+                "kept: the same command continues later"
+            ) from last
+
+    def _persist(self, url: str, once: Callable[[], Answer]) -> Answer:
+        """Try as often as allowed, and wait in between; _Again of the last try."""
         last = _Again("")
         for attempt in range(self.web.retries + 1):
             try:
-                return self._once(ask)
-            except BrokenOffError as error:
+                return once()
+            except (BrokenOffError, UnresolvedError) as error:
                 last = _Again(str(error))
             except _Again as error:
                 last = error
             self._session.close()  # the next try takes no connection that may be in disorder
             if attempt < self.web.retries:
                 wait = self._pace.back_off(attempt) if last.wait_s is None else last.wait_s
-                log.log(logging.INFO if wait > 10 else logging.DEBUG, "%s: %s; waiting %.0f s", ask.url, last, wait)
-                self._pace.hold(_host(httpx.URL(ask.url)), wait)
-        tries = f"{self.web.retries + 1} tries"
-        if last.answer is not None:
-            raise UnfitError(f"{ask.url}: {last} ({tries})", str(last), last.answer)
-        raise NetworkError(
-            f"{ask.url}: {last}, after {tries}; is the network up, is the server well? What has come so far is kept: "
-            "the same command continues later"
-        )
+                log.log(logging.INFO if wait > 10 else logging.DEBUG, "%s: %s; waiting %.0f s", url, last, wait)
+                self._pace.hold(_host(httpx.URL(url)), wait)
+        raise last
 
     def _once(self, ask: Ask) -> Answer:
         answer = self._whole(ask)
@@ -173,19 +181,12 @@ class Fetcher:
     def _robots_txt(self, url: str) -> tuple[int, bytes]:
         """Return status and the first 500 kB of a robots.txt; NetworkError if the host cannot say."""
         ask = Ask(url, LARGEST, checked=False)
-        last: Exception = NetworkError(url)
-        for attempt in range(self.web.retries + 1):
-            try:
-                return 200, self._whole(ask, cut=True).body
-            except RefusedError as error:
-                return error.status, b""
-            except (BrokenOffError, _Again) as error:
-                last = error
-            self._session.close()
-            if attempt < self.web.retries:
-                wait = getattr(last, "wait_s", None)
-                self._pace.hold(_host(httpx.URL(url)), self._pace.back_off(attempt) if wait is None else wait)
-        raise NetworkError(f"{last}, after {self.web.retries + 1} tries")
+        try:
+            return 200, self._persist(url, lambda: self._whole(ask, cut=True)).body
+        except RefusedError as error:
+            return error.status, b""
+        except _Again as last:
+            raise NetworkError(f"{last}, after {self.web.retries + 1} tries") from last
 
 
 _MEANING = {

@@ -290,6 +290,17 @@ def test_without_the_json_list_the_pages_are_turned_until_one_adds_nothing(bench
     assert site.asked["list"] == 5  # a wrong path that was redirected, three pages, and the last one again
 
 
+@pytest.mark.parametrize(("listing", "asked"), [("json", 1), ("paged", 3), ("cyclic", 2)])
+def test_the_json_list_is_followed_to_its_end_and_not_in_circles(
+    bench: Bench, site: FakeWebtoon, listing: str, asked: int
+) -> None:
+    site.state.listing = listing
+    site.add_episodes(TITLE, 5, slices=1)
+    crawl(bench)
+    assert numbers(bench) == [1, 2, 3, 4, 5]
+    assert (site.asked["listing"], site.asked["list"]) == (asked, 2)
+
+
 def test_a_list_that_never_ends_is_an_error(bench: Bench, site: FakeWebtoon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stages.sources.webtoon.pages._PAGES", 30)
     site.state.listing, site.state.past_the_end = "refused", "endless"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -99,6 +100,20 @@ def test_after_the_last_try_the_address_the_tries_and_the_remedy_are_named(
     assert "after 4 tries; is the network up" in str(caught.value)
     assert caught.value.exit_code == 6
     assert len(asked(server)) == 4
+
+
+def test_a_name_that_cannot_be_resolved_for_now_is_tried_again(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def getaddrinfo(host: str, *_: object, **__: object) -> list[object]:
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.delenv("CARTOON_OFFLINE", raising=False)
+    with fetcher(clock, robots="ignore") as fetch, pytest.raises(NetworkError, match=r"cannot be resolved .*4 tries"):
+        fetch.get(Ask("https://www.example.org/", MOST))
+    assert asked == ["www.example.org"] * 4
 
 
 def test_something_else_again_and_again_is_handed_over_for_quarantine(server: FaultServer, clock: Clock) -> None:
