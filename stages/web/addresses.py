@@ -23,6 +23,10 @@ class AddressError(NetworkError):
     """An address that may not be asked."""
 
 
+class UnresolvedError(NetworkError):
+    """A name that no name server knows, or none can be asked."""
+
+
 def parse_url(text: str) -> httpx.URL:
     """Return an address in its parts.
 
@@ -95,15 +99,15 @@ def check_behind_proxy(url: httpx.URL) -> None:
 def resolve(host: str, port: int) -> list[str]:
     """Return the addresses of a host, once, all of them being public ones (or the host being allowed).
 
-    Raises: AddressError naming an address that is not public; NetworkError if the name cannot be resolved.
+    Raises: AddressError naming an address that is not public; UnresolvedError if the name cannot be resolved.
     """
     try:
         found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise NetworkError(f"{host}: cannot be resolved ({reason}); is there a network?") from error
+        raise UnresolvedError(f"{host}: cannot be resolved ({reason}); is there a network?") from error
     if not found:
-        raise NetworkError(f"{host}: has no address")
+        raise UnresolvedError(f"{host}: has no address")
     if not is_local(f"{host}:{port}"):
         for address in found:
             _refuse_inside(host, address)

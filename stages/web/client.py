@@ -8,8 +8,10 @@ the name server leads into the local network.
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from types import TracebackType
 
 import httpcore
@@ -146,7 +148,7 @@ class _Body(httpx.SyncByteStream):
 
 def _direct(watch: Watch) -> httpcore.ConnectionPool:
     return httpcore.ConnectionPool(
-        ssl_context=httpx.create_ssl_context(),
+        ssl_context=_tls(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")),
         keepalive_expiry=30.0,
         network_backend=Backend(watch, checked=True),
     )
@@ -167,9 +169,15 @@ def _through(proxy: str, watch: Watch) -> httpcore.ConnectionPool:
             scheme=known.url.raw_scheme, host=known.url.raw_host, port=known.url.port, target=known.url.raw_path
         ),
         proxy_auth=known.raw_auth,
-        ssl_context=httpx.create_ssl_context(),
+        ssl_context=_tls(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")),
         network_backend=Backend(watch, checked=False),
     )
+
+
+@cache
+def _tls(file: str | None, folder: str | None) -> ssl.SSLContext:
+    """Return the certificates trusted here; reading them takes longer than a request. Arguments: the environment's."""
+    return httpx.create_ssl_context()
 
 
 @contextmanager

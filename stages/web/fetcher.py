@@ -14,12 +14,13 @@ import httpx
 
 from model.errors import NetworkError, UsageError
 from stages.sources.settings import Web
+from stages.web.addresses import UnresolvedError
 from stages.web.client import BrokenOffError, Session
 from stages.web.politeness import Pace, retry_after
 from stages.web.robots import LARGEST, TOKEN, Robots
 from stages.web.wire import Limits
 
-_BUSY = (408, 425, 429, 500, 502, 503, 504)
+_BUSY = (408, 425, 429)  # and everything from 500 up
 _REDIRECTS = 5
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Ask:
     private: Mapping[str, str] = field(default_factory=dict)  # headers for this host only: Cookie, Referer
     allowed: Callable[[httpx.URL], None] = lambda _: None  # raises for a hop that may not be asked
     fit: Callable[[Answer], str] = lambda _: ""  # says what is wrong with an answer; it is asked for again
+    checked: bool = True  # by robots.txt, which itself is not
 
 
 class RefusedError(NetworkError):
@@ -115,26 +117,33 @@ class Fetcher:
         Raises: RefusedError for a 4xx; UnfitError if what comes is too large or not what fits; RobotsError;
             AddressError; NetworkError naming the address, the tries and the remedy if nothing whole comes.
         """
+        try:
+            return self._persist(ask.url, lambda: self._once(ask))
+        except _Again as last:
+            tries = f"{self.web.retries + 1} tries"
+            if last.answer is not None:
+                raise UnfitError(f"{ask.url}: {last} ({tries})", str(last), last.answer) from last
+            raise NetworkError(
+                f"{ask.url}: {last}, after {tries}; is the network up, is the server well? What has come so far is "
+                "kept: the same command continues later"
+            ) from last
+
+    def _persist(self, url: str, once: Callable[[], Answer]) -> Answer:
+        """Try as often as allowed, and wait in between; _Again of the last try."""
         last = _Again("")
         for attempt in range(self.web.retries + 1):
             try:
-                return self._once(ask)
-            except BrokenOffError as error:
+                return once()
+            except (BrokenOffError, UnresolvedError) as error:
                 last = _Again(str(error))
             except _Again as error:
                 last = error
             self._session.close()  # the next try takes no connection that may be in disorder
             if attempt < self.web.retries:
                 wait = self._pace.back_off(attempt) if last.wait_s is None else last.wait_s
-                log.log(logging.INFO if wait > 10 else logging.DEBUG, "%s: %s; waiting %.0f s", ask.url, last, wait)
-                self._pace.hold(_host(httpx.URL(ask.url)), wait)
-        tries = f"{self.web.retries + 1} tries"
-        if last.answer is not None:
-            raise UnfitError(f"{ask.url}: {last} ({tries})", str(last), last.answer)
-        raise NetworkError(
-            f"{ask.url}: {last}, after {tries}; is the network up, is the server well? What has come so far is kept: "
-            "the same command continues later"
-        )
+                log.log(logging.INFO if wait > 10 else logging.DEBUG, "%s: %s; waiting %.0f s", url, last, wait)
+                self._pace.hold(_host(httpx.URL(url)), wait)
+        raise last
 
     def _once(self, ask: Ask) -> Answer:
         answer = self._whole(ask)
@@ -150,7 +159,7 @@ class Fetcher:
                 code = response.status_code
                 host = _host(response.request.url)
                 self._pace.learn(host, self._clock() - self._asked, code == 200)
-                if code in _BUSY:
+                if code in _BUSY or code >= 500:
                     raise _Again(f"HTTP {code}, the server is busy", retry_after(response.headers))
                 if code != 200:
                     raise RefusedError(f"{ask.url}: HTTP {code}{_MEANING.get(code, '')}", code)
@@ -164,27 +173,20 @@ class Fetcher:
         """Check and wait before a hop."""
         assert self._ask is not None
         self._ask.allowed(url)
-        if self.web.robots == "obey" and url.path != "/robots.txt":
+        if self.web.robots == "obey" and self._ask.checked:
             self._robots.check(url)
         self._pace.wait(_host(url))
         self._asked = self._clock()
 
     def _robots_txt(self, url: str) -> tuple[int, bytes]:
         """Return status and the first 500 kB of a robots.txt; NetworkError if the host cannot say."""
-        ask = Ask(url, LARGEST)
-        last: Exception = NetworkError(url)
-        for attempt in range(self.web.retries + 1):
-            try:
-                return 200, self._whole(ask, cut=True).body
-            except RefusedError as error:
-                return error.status, b""
-            except (BrokenOffError, _Again) as error:
-                last = error
-            self._session.close()
-            if attempt < self.web.retries:
-                wait = getattr(last, "wait_s", None)
-                self._pace.hold(_host(httpx.URL(url)), self._pace.back_off(attempt) if wait is None else wait)
-        raise NetworkError(f"{last}, after {self.web.retries + 1} tries")
+        ask = Ask(url, LARGEST, checked=False)
+        try:
+            return 200, self._persist(url, lambda: self._whole(ask, cut=True)).body
+        except RefusedError as error:
+            return error.status, b""
+        except _Again as last:
+            raise NetworkError(f"{last}, after {self.web.retries + 1} tries") from last
 
 
 _MEANING = {

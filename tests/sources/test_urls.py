@@ -110,7 +110,7 @@ def test_single_lost_pictures_are_noted_and_many_stop_the_stage(bench: Bench, se
     write(*good, f"{server.url('/f/html_as_image')},{sha(77)}")
     (entry,) = record(bench.crawl("list"))["dropped"]
     assert "text/html came instead of a picture" in entry["reason"]
-    write(*good[:2], f"{server.url('/f/html_as_image')},{sha(77)}", f"{server.url('/f/status?code=410')},{sha(3)}")
+    write(*good[:2], f"{server.url('/f/html_as_image')},{sha(77)}", f"{server.url('/f/status?code=410')},{sha(78)}")
     with pytest.raises(BudgetError, match=r"2 of 4 images .*datasets\.list\.max_bad_fraction"):
         bench.crawl("list")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -204,6 +205,30 @@ def test_the_oldest_episodes_or_a_choice_of_whole_ones_is_taken(bench: Bench, si
     assert len(groups & {entry["group"] for entry in record(crawl(bench))["files"].values()}) >= 1
 
 
+def test_a_full_disk_stops_it_and_the_next_run_ends_with_the_same_bytes(
+    bench: Bench, site: FakeWebtoon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.add_episodes(TITLE, 2)
+    expected = tree(crawl(bench))
+    subprocess.run(["rm", "-rf", "scratch", "raw", f"toon/{FILE}"], cwd=bench.home, check=True)
+    real, calls = os.fsync, [0]
+    for full_from in (1, 4, 7, 10):
+
+        def fsync(handle: int, full_from: int = full_from) -> None:
+            calls[0] += 1
+            if calls[0] >= full_from:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            real(handle)
+
+        calls[0] = 0
+        monkeypatch.setattr(os, "fsync", fsync)
+        with pytest.raises(OSError, match="No space left"):
+            crawl(bench)
+        monkeypatch.setattr(os, "fsync", real)
+        assert not (bench.home / "raw" / "toon").exists()
+    assert tree(crawl(bench)) == expected
+
+
 # Permission ----------------------------------------------------------------------------------------------------------
 
 
@@ -265,6 +290,17 @@ def test_without_the_json_list_the_pages_are_turned_until_one_adds_nothing(bench
     assert site.asked["list"] == 5  # a wrong path that was redirected, three pages, and the last one again
 
 
+@pytest.mark.parametrize(("listing", "asked"), [("json", 1), ("paged", 3), ("cyclic", 2)])
+def test_the_json_list_is_followed_to_its_end_and_not_in_circles(
+    bench: Bench, site: FakeWebtoon, listing: str, asked: int
+) -> None:
+    site.state.listing = listing
+    site.add_episodes(TITLE, 5, slices=1)
+    crawl(bench)
+    assert numbers(bench) == [1, 2, 3, 4, 5]
+    assert (site.asked["listing"], site.asked["list"]) == (asked, 2)
+
+
 def test_a_list_that_never_ends_is_an_error(bench: Bench, site: FakeWebtoon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stages.sources.webtoon.pages._PAGES", 30)
     site.state.listing, site.state.past_the_end = "refused", "endless"
@@ -320,7 +356,7 @@ def test_motion_toons_and_empty_episodes_are_skipped_with_the_reason_and_app_onl
     site.state.not_on_web = set()
     site.forget()
     update(bench)
-    assert site.asked["viewer"] == 1
+    assert site.asked["viewer"] == 1  # of the one that was not on the web
     assert numbers(bench) == [1, 2, 3, 4, 5]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -99,6 +100,20 @@ def test_after_the_last_try_the_address_the_tries_and_the_remedy_are_named(
     assert "after 4 tries; is the network up" in str(caught.value)
     assert caught.value.exit_code == 6
     assert len(asked(server)) == 4
+
+
+def test_a_name_that_cannot_be_resolved_for_now_is_tried_again(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def getaddrinfo(host: str, *_: object, **__: object) -> list[object]:
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.delenv("CARTOON_OFFLINE", raising=False)
+    with fetcher(clock, robots="ignore") as fetch, pytest.raises(NetworkError, match=r"cannot be resolved .*4 tries"):
+        fetch.get(Ask("https://www.example.org/", MOST))
+    assert asked == ["www.example.org"] * 4
 
 
 def test_something_else_again_and_again_is_handed_over_for_quarantine(server: FaultServer, clock: Clock) -> None:
@@ -324,6 +339,7 @@ TRAP = "User-agent: *\nDisallow: /" + "*a" * 2000 + "*b\n"
         (text(TRAP), True),
         (text("down", 500), False),
         (text("down", 503), False),
+        (text("down", 520), False),
     ],
 )  # fmt: skip
 def test_robots_txt_is_obeyed_and_a_host_that_cannot_say_is_not_asked(
@@ -355,6 +371,17 @@ def test_a_redirect_to_what_robots_disallow_is_not_followed(server: FaultServer,
     with fetcher(clock) as fetch, pytest.raises(RobotsError):
         fetch.get(Ask(server.url("/f/redirect?to=/secret/page"), MOST))
     assert asked(server) == ["/f/redirect?to=/secret/page"]
+
+
+def test_robots_txt_is_followed_where_it_redirects_to(server: FaultServer, clock: Clock) -> None:
+    server.robots = Reply(b"", status=301, headers={"Location": "/elsewhere.txt"})
+    server.pages = lambda _: text("User-agent: *\nDisallow: /f/\n")
+    with fetcher(clock) as fetch, pytest.raises(RobotsError, match="disallows it"):
+        fetch.get(Ask(server.url("/f/ok"), MOST))
+    assert server.paths() == ["/robots.txt", "/elsewhere.txt"]
+    server.robots = Reply(b"", status=301, headers={"Location": "/robots.txt"})
+    with fetcher(clock) as fetch, pytest.raises(RobotsError, match="more than 5 redirects"):
+        fetch.get(Ask(server.url("/f/ok"), MOST))
 
 
 def test_robots_are_ignored_only_by_name(server: FaultServer, clock: Clock) -> None:

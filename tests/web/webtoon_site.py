@@ -53,7 +53,7 @@ class FakeTitle:
 class State:
     """What is out of order."""
 
-    listing: str = "json"  # or refused, disallowed
+    listing: str = "json"  # or refused, cyclic (its cursor never ends), paged (two episodes at a time)
     past_the_end: str = "last"  # page again; or endless (ever new episodes)
     age_gate: bool = True  # leads away who has no cookie
     broken: str = ""  # selector that the pages no longer have: list, items, viewer, images
@@ -195,7 +195,7 @@ class FakeWebtoon:
         self._count("listing", asked)
         kind, number = urlsplit(asked.path).path.split("/")[3:5]
         title = next((t for t in self.titles.values() if t.number == number), None)
-        if self.state.listing != "json" or title is None or (kind == "canvas") != (title.genre == "canvas"):
+        if self.state.listing == "refused" or title is None or (kind == "canvas") != (title.genre == "canvas"):
             return Reply(b"Connect Error", "text/plain", 403)
         episodes = [
             {
@@ -204,7 +204,13 @@ class FakeWebtoon:
             }
             for e in self._visible(title)
         ]  # fmt: skip
-        return Reply(json.dumps({"result": {"episodeList": episodes, "nextCursor": 0}}).encode(), "application/json")
+        following = 7 if self.state.listing == "cyclic" else 0
+        if self.state.listing == "paged":
+            start = int(parse_qs(urlsplit(asked.path).query).get("cursor", ["0"])[0])
+            following = start + 2 if start + 2 < len(episodes) else 0
+            episodes = episodes[start : start + 2]
+        answer = {"result": {"episodeList": episodes, "nextCursor": following}}
+        return Reply(json.dumps(answer).encode(), "application/json")
 
     def _image(self, asked: Asked) -> Reply:
         self._count("image", asked)

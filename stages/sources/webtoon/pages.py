@@ -97,7 +97,12 @@ class Pages:
         Raises: LayoutError if the page has no list of pictures where one is expected.
         """
         asked = self.site.viewer_url(title, series.path, episode.number, episode.link)
-        url, found = self._read(asked, "viewer", title)
+        try:
+            url, found = self._read(asked, "viewer", title)
+        except RefusedError as error:
+            if error.status not in (404, 410):
+                raise
+            return Viewed((), f"not on the web: {error}", passing=True)
         if not url.path.endswith("/viewer") or url.params.get("episode_no") != str(episode.number):
             return Viewed((), f"not on the web: {asked} leads to {url.path[:_LETTERS]}", passing=True)
         images = tuple(str(image) for image in found["images"] if image)

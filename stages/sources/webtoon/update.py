@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from model.errors import NetworkError, UserError
-from model.progress import track
+from model.progress import Progress
 from stages.sources.gather import Context
 from stages.sources.settings import WebtoonSource
 from stages.sources.shelf import check_budget
@@ -126,22 +126,29 @@ def _update_title(title: Title, most: int | None, desk: Desk, draft: _Draft, new
     gone = sorted(entry.numbers - {episode.number for episode in listed})
     news.withdrawn += [f"{title.key} episode {number}" for number in gone]
     new = [episode for episode in listed[:most] if episode.number not in entry.numbers]
-    for episode in track(new, f"new episodes of {title.key}", unit="episodes"):
-        harvested = _harvest(title, series, episode, desk, news)
-        if harvested is not None:
-            entry = entry.plus(harvested)
-            draft.save(title.key, entry)
+    with Progress(f"new episodes of {title.key}", len(new), "episodes") as progress:
+        for done, episode in enumerate(new, 1):
+            harvested = _harvest(title, series, episode, desk, news, progress)
+            progress.update(done - progress.done)
+            if harvested is not None:
+                entry = entry.plus(harvested)
+                draft.save(title.key, entry)
 
 
-def _harvest(title: Title, series: Series, listed: Listed, desk: Desk, news: News) -> Episode | None:
+def _harvest(
+    title: Title, series: Series, listed: Listed, desk: Desk, news: News, progress: Progress
+) -> Episode | None:
     """Fetch an episode; None for one that may come later."""
     viewed = desk.pages.viewer(title, series, listed)
     if viewed.skipped:
         news.skipped.append(f"{title.key} episode {listed.number}: {viewed.skipped}")
         if viewed.passing:
             return None
-    images = tuple(_picture(found, desk) for found in viewed.images)
-    return Episode(listed.number, listed.title, listed.date, images, viewed.skipped)
+    images = []
+    for found in viewed.images:
+        images.append(_picture(found, desk))
+        progress.update(0.99 / len(viewed.images))  # minutes pass with one episode
+    return Episode(listed.number, listed.title, listed.date, tuple(images), viewed.skipped)
 
 
 def _picture(found: str, desk: Desk) -> Picture:
