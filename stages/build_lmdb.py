@@ -10,7 +10,7 @@ from model.data.images import write_png
 from model.data.lmdb_write import Packing, Written, write_lmdb
 from model.data.workers import count_workers
 from model.errors import UsageError
-from model.files import atomic_write_json, atomic_write_text, publish_folder
+from model.files import MANIFEST, atomic_write_json, atomic_write_text, publish_folder, sha256_file
 from model.locks import alone
 from pipeline.params import read_section
 from pipeline.tracking import Run
@@ -84,7 +84,8 @@ def _record(run: Run, facts: dict[str, Any], out: Path, card: Path) -> None:
     largest = max(facts["storage"]["sizes"])
     profile = {"license": facts["license"], **{part: entry["images"] for part, entry in facts["parts"].items()}}
     shape = [-1, largest, largest, 3]
-    run.log_dataset(facts["dataset"], facts["hashes"]["lmdb"], str(out), shape, profile, context="build")
+    digest = sha256_file(out / "train" / MANIFEST)  # by which trainings know it, too
+    run.log_dataset(facts["dataset"], digest, str(out), shape, profile, context="build")
     for name in ("card.md", "card.json"):
         run.log_artifact(card / name)
     run.log_image("card", card / "card.png")

@@ -80,6 +80,7 @@ def _train(inputs: Inputs, run: Run | None, world: World) -> None:
     identity |= judging.open(inputs.lmdb, nets.generator.config.resolution)
     if run is not None:
         run.log_params(asdict(settings) | {"method": method["method"], "seed": seed, "images": len(images)})
+        _note_dataset(run, inputs.lmdb, images)
     decoded = map_lmdb(images, inputs.scratch.parent / "cache")  # one for all trainings of the profile
     with Prefetched(decoded, device) as reader:
         trainer = Trainer(nets, reader, config_of(settings), techniques, seed, world)
@@ -100,6 +101,11 @@ def _train(inputs: Inputs, run: Run | None, world: World) -> None:
         if snapshots is not None:
             snapshots.record(run, inputs.out)
     remove_folder(inputs.scratch)
+
+
+def _note_dataset(run: Run, lmdb: Path, images: LmdbImages) -> None:
+    shape = [len(images), images.resolution, images.resolution, 3]
+    run.log_dataset(lmdb.name, images.digest, str(lmdb), shape, {"training": len(images)}, context="training")
 
 
 def _method(plan: Path | None) -> dict[str, Any]:
