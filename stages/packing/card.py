@@ -74,13 +74,14 @@ def _images(card: Mapping[str, Any]) -> list[str]:
 
 def _faces(card: Mapping[str, Any]) -> list[str]:
     pictures, copies = card["pictures"], card["near_copies"]
-    counts = [("pictures gathered", pictures["kept"]), ("dropped on the way", pictures["dropped"])]
-    counts.append(("files of other types", pictures["ignored"]))
-    counts += [(key.replace("_", " "), value) for key, value in card["faces"].items()]
-    counts += [(f"face dropped: {key}", value) for key, value in card["dropped_faces"].items()]
-    counts += [("sets of near copies", copies["sets"]), ("crops in them", copies["crops"])]
-    counts.append(("groups joined by them", copies["joined_groups"]))
-    lines = ["## Pictures and faces", "", *_pairs([(key, f"{value:g}") for key, value in counts])]
+    gathered = [("gathered", pictures["kept"]), ("dropped", pictures["dropped"])]
+    gathered.append(("files of other types", pictures["ignored"]))
+    faces = [(key.replace("_", " "), value) for key, value in card["faces"].items()]
+    faces += [(f"dropped: {key}", value) for key, value in card["dropped_faces"].items()]
+    faces += [("sets of near copies among the kept", copies["sets"]), ("kept crops in them", copies["crops"])]
+    faces.append(("groups joined by them", copies["joined_groups"]))
+    lines = ["## Pictures", "", *_pairs([(key, f"{value:g}") for key, value in gathered])]
+    lines += ["## Faces", "", *_pairs([(key, f"{value:g}") for key, value in faces])]
     if card["detector"] is None:
         return [*lines, "Every picture is a face crop already: nothing was searched.", ""]
     return [*lines, "## Detector", "", *_pairs(list(_flat(card["detector"])))]

@@ -12,7 +12,7 @@ from typing import Any
 
 from model.errors import BudgetError
 
-MOST = 2  # times the wanted number that may be held out for their place
+MOST = 1.25  # times the wanted number that may be held out, so that the border need not move with every image
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,12 @@ def split(
     """Divide crops into ``train`` and ``heldout`` by group (episode, clip, page), never within one.
 
     Groups with alike crops form a family and stay together. Every family has a place in [0, 1), a hash of the name of
-    one of its groups. Held out are those placed below ``heldout_fraction``, and, while they are too few, the next ones
-    by place; not those below once twice as many as wanted would be held out. A family of more crops than are wanted in
-    all comes last, lest one film fills the held-out part.
+    one of its groups. Held out are the first ones by place: as many as are wanted, and those placed below
+    ``heldout_fraction`` until a quarter more than wanted is held out. A family of more crops than are wanted in all
+    comes last, lest one film fills the held-out part.
 
-    So when episodes are added, what was held out for its place stays held out, and what was not stays in training;
-    only those that filled up the number come and go. Groups that a new near copy joins go where one of them is held
-    out already.
+    So when episodes are added, old ones keep their side but for a few at the border: all that move lie behind all that
+    stay held out, and they all move the same way. Groups that a new near copy joins go where the first of them is.
 
     Args:
         crops: name -> entry with its ``group``.
@@ -67,10 +66,11 @@ def split(
     found = families(crops, alike)
     for family in sorted(found, key=lambda one: (len(one.crops) > wanted, one.place)):
         size = len(family.crops)
-        placed = family.place < settings.heldout_fraction and size <= wanted and taken + size <= MOST * wanted
-        if placed or taken < wanted:
-            held.append(family)
-            taken += size
+        placed = family.place < settings.heldout_fraction and taken + size <= MOST * wanted
+        if taken >= wanted and not placed:
+            break
+        held.append(family)
+        taken += size
     train = len(crops) - taken
     if taken < wanted or train < settings.min_heldout:
         raise BudgetError(_too_few(where, crops, found, wanted, settings.min_heldout))

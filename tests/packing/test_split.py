@@ -51,32 +51,32 @@ def test_the_division_depends_on_names_alone_and_keeps_groups_whole(groups: dict
     assert len(parts["train"]) >= SETTINGS.min_heldout
 
 
-@given(GROUPS, GROUPS)
-def test_new_groups_move_no_old_one_but_those_that_only_filled_up_the_number(
+SMALL = st.dictionaries(st.text(min_size=1, max_size=8), st.integers(1, 3), min_size=5, max_size=60)
+
+
+@given(SMALL, SMALL)
+def test_of_the_old_groups_only_some_at_the_border_move_and_all_the_same_way(
     old: dict[str, int], new: dict[str, int]
 ) -> None:
-    both = {**new, **old}
-    placed = sum(count for name, count in both.items() if place(name) < SETTINGS.heldout_fraction)
-    if max(both.values()) > wanted(old) or placed > MOST * wanted(old):
-        return  # too few images for places alone to decide
     try:
-        before, after = heldout(old), heldout(both)
+        before, after = heldout(old), heldout({**new, **old}) & set(old)
     except BudgetError:
         return
-    assert {name for name in old if place(name) < SETTINGS.heldout_fraction} <= before & after
-    moved = (before ^ after) & set(old)
-    assert all(place(name) >= SETTINGS.heldout_fraction for name in moved)
+    assert before <= after or after <= before
+    assert all(place(stays) < place(moves) for moves in before ^ after for stays in before & after)
 
 
-def test_with_enough_episodes_a_new_one_moves_none() -> None:
-    episodes = {f"episode {number}": 10 for number in range(400)}
-    first = heldout(episodes)
-    assert 0.15 <= len(first) / 400 <= 0.25
-    grown = {**episodes, **{f"episode {number}": 10 for number in range(400, 440)}}
-    after = heldout(grown)
-    top = max(place(name) for name in first)
-    assert {name for name in first if place(name) < 0.2} <= after
-    assert all(0.2 <= place(name) <= top + 0.05 for name in (first ^ after) & set(episodes))
+def test_ten_new_episodes_a_week_move_few_old_ones_in_a_year() -> None:
+    moved, episodes = 0, {f"episode {number}": 10 for number in range(200)}
+    before = first = heldout(episodes)
+    for week in range(52):
+        new = {f"episode {200 + week * 10 + number}": 10 for number in range(10)}
+        episodes |= new
+        after = heldout(episodes)
+        moved += len((before ^ after) - set(new))
+        before = after
+    assert len(first - before) <= 0.1 * len(first)
+    assert moved <= 52  # one a week
 
 
 def test_at_least_the_share_and_at_least_the_number_are_held_out() -> None:
@@ -84,7 +84,7 @@ def test_at_least_the_share_and_at_least_the_number_are_held_out() -> None:
     settings = SplitSettings(0.1, 50)
     for groups, least in ((small, 50), (large, 200)):
         parts = split(crops_of(groups), [], settings, FACES)
-        assert least <= len(parts["heldout"]) <= MOST * least
+        assert least <= len(parts["heldout"]) <= MOST * least + 5
 
 
 def test_one_giant_group_is_trained_on_even_if_its_place_is_first() -> None:
@@ -102,7 +102,7 @@ def test_two_giants_alone_are_divided() -> None:
 def test_many_groups_with_low_places_do_not_empty_the_training_part() -> None:
     low = named(0, 0.2, 5)
     held = heldout(dict.fromkeys(low, 10))
-    assert len(held) == MOST * wanted(dict.fromkeys(low, 10)) // 10 == 2
+    assert len(held) == 1
 
 
 def test_near_copies_never_end_up_on_both_sides() -> None:
