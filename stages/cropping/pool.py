@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import TypeVar
@@ -40,7 +40,7 @@ def survivors(
     try:
         while True:
             for item in islice(source, AHEAD * workers - len(waiting)):
-                waiting.append((item, pool.submit(function, item)))
+                waiting.append((item, _submitted(pool, function, item)))
             if not waiting:
                 return
             item, future = waiting[0]
@@ -57,6 +57,16 @@ def survivors(
                 yield item, result
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _submitted(pool: ProcessPoolExecutor, function: Callable[[T], R], item: T) -> Future[R]:
+    """Submit an item; to a pool whose process has just died, too, so that this shows at the item's turn."""
+    try:
+        return pool.submit(function, item)
+    except BrokenProcessPool as error:
+        broken: Future[R] = Future()
+        broken.set_exception(error)
+        return broken
 
 
 def _again(function: Callable[[T], R], item: T, first: Future[R], lost: Callable[[T], R]) -> R:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -42,6 +43,13 @@ def die_once(mark: Path, item: int) -> int:
     return item
 
 
+def die_later(item: int) -> int:
+    """Return, and die of it soon after."""
+    if item == 0:
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    return item
+
+
 def refuse(bad: int, item: int) -> int:
     if item == bad:
         raise CorruptInputError(f"item {item}")
@@ -71,6 +79,13 @@ def test_an_item_that_kills_its_process_is_given_up_and_nothing_else_is(workers:
 def test_an_item_whose_process_died_once_is_done_again(tmp_path: Path) -> None:
     assert list(survivors(partial(die_once, tmp_path / "mark"), range(6), 2, minus)) == [(n, n) for n in range(6)]
     assert (tmp_path / "mark").exists()
+
+
+def test_a_process_that_dies_between_two_items_costs_none() -> None:
+    results = survivors(die_later, range(12), 1, minus)
+    first = [next(results) for _ in range(2)]
+    time.sleep(0.5)
+    assert [*first, *results] == [(n, n) for n in range(12)]
 
 
 def test_a_failure_comes_at_its_turn_as_what_it_was() -> None:
