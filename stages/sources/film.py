@@ -120,9 +120,11 @@ def _open(film: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             if not container.streams.video:
                 raise CorruptInputError(f"{film}: has no pictures, only sound or data; name a film")
             stream = container.streams.video[0]
+            if stream.codec_context is None:  # whatever the library's types say
+                raise CorruptInputError(f"{film}: is coded in a way that FFmpeg cannot decode; encode it again")
             stream.thread_type = "AUTO"
             yield container, stream
-    except (av.FFmpegError, ValueError) as error:
+    except (av.FFmpegError, ValueError, IndexError) as error:  # the last: a stream appears midway, says PyAV
         raise CorruptInputError(f"{film}: cannot be decoded ({error}); encode it again, or remove its rows") from error
 
 

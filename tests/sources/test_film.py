@@ -14,6 +14,7 @@ from model.data.images import UInt8
 from model.errors import CorruptInputError
 from stages.sources.film import TooFewFramesError, frames, pixel_aspect, shown
 from tests.sources.films import HEIGHT, KINDS, WIDTH, make, number_of, numbered, write_film
+from tests.sources.fuzz_films import fuzz
 
 COUNT = 60
 SOME = (0, 1, 5, 11, 12, 13, 35, 36, 47, 58, 59)  # at both sides of key frames, which stand at multiples of 12
@@ -118,6 +119,13 @@ def test_lists_of_other_files_and_addresses_are_no_films(tmp_path: Path, text: s
         list(frames(tmp_path / "list.mp4", [0]))
 
 
+def test_an_unknown_way_of_coding_is_named(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "a.mkv", 3, "ffv1")
+    path.write_bytes(path.read_bytes().replace(b"V_FFV1", b"V_NEW1"))
+    with pytest.raises(CorruptInputError, match=r"a\.mkv: is coded in a way that FFmpeg cannot decode"):
+        pixel_aspect(path)
+
+
 @pytest.mark.parametrize("name", ["h264_b.mp4", "mpeg4_b.avi", "ffv1.mkv"])
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.7])
 def test_a_cut_film_gives_right_frames_or_an_error_that_names_it(films: Path, name: str, share: float) -> None:
@@ -134,3 +142,9 @@ def test_a_cut_film_gives_right_frames_or_an_error_that_names_it(films: Path, na
         assert error.count < COUNT
     else:
         pytest.fail("a cut film has all its frames")
+
+
+def test_mutated_films_end_in_pictures_or_our_errors(tmp_path: Path) -> None:
+    found = fuzz(tmp_path, count=4, seed=2)
+    assert set(found) == {"read", "refused"}
+    assert sum(found.values()) == 24
