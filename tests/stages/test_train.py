@@ -60,6 +60,15 @@ def test_train_writes_generator_discriminator_statistics_and_samples_and_leaves_
     assert not setup.scratch.exists()
 
 
+def test_a_training_names_the_dataset_it_learns_from(setup: Setup) -> None:
+    run = new_run(setup.folder)
+    train(**setup.arguments(), run=run)  # type: ignore[arg-type]
+    entries = [json.loads(line) for line in (run.folder / "journal.jsonl").read_text().splitlines()]
+    (dataset,) = [entry for entry in entries if entry["kind"] == "dataset"]
+    assert (dataset["name"], dataset["context"], dataset["shape"]) == ("flat", "training", [8, 32, 32, 3])
+    assert dataset["digest"] == sha256_file(setup.lmdb / "train" / "MANIFEST.json")
+
+
 def test_training_twice_gives_the_same_bytes(setup: Setup) -> None:
     run_train(setup)
     first = {name: entry["sha256"] for name, entry in verify_manifest(setup.out)["files"].items()}
