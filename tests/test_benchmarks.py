@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
 
+import lmdb
+import pytest
 import torch
 
+from benchmarks.prepare import OURS, TEXTBOOK, make_pictures
 from benchmarks.sweep import full_passes
 from benchmarks.textbook import TextbookDiscriminator, TextbookGenerator, assert_same_function
 from benchmarks.train_step import CONFIGS
 from benchmarks.variants import METHODS, PLAIN, measure, summary, trainer_of
 from model.blend import sweep_features
+from model.data.images import decode_image
 from model.networks.discriminator import Discriminator, DiscriminatorConfig
 from model.networks.generator import Generator, GeneratorConfig
 
+ROOT = Path(__file__).resolve().parents[1]
 G_CONFIG = GeneratorConfig(16, 16, 16, 2, 256, 16)
 D_CONFIG = DiscriminatorConfig(16, 256, 16)
 
@@ -51,3 +61,22 @@ def test_variants_of_the_step_run_every_phase_of_the_loop_and_are_compared_with_
     assert {row["iteration"]["ratio"] for name, row in table.items() if name == PLAIN} == {1.0}
     assert all(row["pl"]["seconds"] > 0 for row in table.values())
     assert all(trainer.mean_path > 0 for trainer in trainers.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("codec", "apart"), [("png", 0.0), ("jpeg", 3.0)]
+)  # ours keeps all colour, textbooks a quarter
+def test_both_preparers_write_the_same_keys_and_pictures(tmp_path: Path, codec: str, apart: float) -> None:
+    make_pictures(tmp_path / "pictures", 6)
+    contents = []
+    for name, code in (("textbook", TEXTBOOK), ("ours", OURS)):
+        command = [sys.executable, "-c", code, str(tmp_path / "pictures"), str(tmp_path / name), "256", codec]
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        with lmdb.open(str(tmp_path / name), readonly=True, lock=False) as env, env.begin() as transaction:
+            contents.append({bytes(key): bytes(value) for key, value in transaction.cursor()})
+    contents[1].pop(b"meta")
+    assert contents[0].keys() == contents[1].keys()
+    for key in contents[0].keys() - {b"length"}:
+        first, second = (decode_image(io.BytesIO(content[key]), "record").astype(int) for content in contents)
+        assert abs(first - second).mean() <= apart
