@@ -20,7 +20,7 @@ Float = npt.NDArray[np.float64]
 # a page is searched at several sizes, each a quarter of the last.
 SMALLEST, LARGEST, STEP = 20, 400, 4
 # Landmarks found in passing are coarse. Each face is looked at again at these sizes (px of its box), also mirrored, and
-# the mean is taken: on annotated photos the corners of FFHQ's square are then off by 5 % of its side instead of 10 %.
+# the mean is taken: on annotated photos the corners of FFHQ's square are then off by 5 % of its side instead of 9 %.
 LOOKS, WINDOW = (112, 152, 208), 2.0  # the window shown, in boxes
 MIRRORED = [1, 0, 2, 4, 3]  # which landmark is which in a mirror
 CANDIDATES = 5000  # boxes looked at before the surest of those that overlap are chosen
