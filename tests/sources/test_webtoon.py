@@ -5,11 +5,15 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.robotparser import RobotFileParser
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,13 +23,15 @@ from model.errors import BudgetError, CorruptInputError, LockedError, NetworkErr
 from model.files import verify_manifest
 from pipeline.params import ParamsError
 from stages.sources import __main__ as datasets
+from stages.sources.webtoon import update as updating
 from stages.sources.webtoon.manifest import FILE
 from stages.sources.webtoon.pages import LayoutError
 from stages.web import politeness
+from stages.web.fetcher import Fetcher
 from stages.web.robots import RobotsError
 from stages.web.store import open_store
 from tests.stages.world import Bench, tree
-from tests.web.faultserver import Reply, png
+from tests.web.faultserver import Asked, Clock, Reply, png
 from tests.web.webtoon_site import FakeWebtoon, fake_webtoon
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -281,8 +287,11 @@ def test_titles_that_cannot_be_are_refused_with_the_format(bench: Bench, titles:
 # Pages ---------------------------------------------------------------------------------------------------------------
 
 
-def test_without_the_json_list_the_pages_are_turned_until_one_adds_nothing(bench: Bench, site: FakeWebtoon) -> None:
-    site.state.listing = "refused"
+@pytest.mark.parametrize("why", ["refused", "down"])
+def test_without_the_json_list_the_pages_are_turned_until_one_adds_nothing(
+    bench: Bench, site: FakeWebtoon, why: str
+) -> None:
+    site.state.listing = why
     site.add_episodes(TITLE, 23, slices=1)
     crawl(bench)
     assert len(numbers(bench)) == 23
@@ -410,6 +419,36 @@ def test_robots_txt_of_each_host_is_obeyed(bench: Bench, site: FakeWebtoon) -> N
     site.www.robots = Reply(b"", status=503)
     with pytest.raises(RobotsError, match="nothing may be asked of this host; try again later"):
         update_raises(bench)
+
+
+@pytest.mark.slow
+def test_a_crawl_of_a_thousand_requests_keeps_one_second_per_host_and_every_rule_of_robots_txt(
+    bench: Bench, site: FakeWebtoon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(updating, "Fetcher", partial(Fetcher, clock=clock, sleep=clock.sleep, draw=random.Random(0)))
+    bench.values["crawl"] = {**bench.values["crawl"], "download_delay": 1.0, "max_delay": 60.0}
+    rules = "User-agent: *\nDisallow: /*/search\nDisallow: /api/\nCrawl-delay: 2\n"
+    asked_at: dict[str, list[float]] = {}
+    for server in site.servers:
+        server.robots = Reply(rules.encode(), "text/plain")
+
+        def noted(asked: Asked, place: str = server.place, answer: Any = server.pages) -> Reply:
+            asked_at.setdefault(place, []).append(clock.now)
+            return answer(asked)  # type: ignore[no-any-return]
+
+        server.pages = noted
+    site.add_episodes(TITLE, 20, slices=48)
+    crawl(bench)
+    assert len(numbers(bench)) == 20
+    assert sum(len(times) for times in asked_at.values()) > 980
+    for times in asked_at.values():
+        assert min(later - earlier for earlier, later in pairwise(times)) >= 2.0 - 1e-9  # as robots.txt asks
+    judge = RobotFileParser()
+    judge.parse(rules.splitlines())
+    paths = [path for server in site.servers for path in server.paths() if path != "/robots.txt"]
+    assert all(judge.can_fetch("cartoon-pipeline", path) for path in paths)
+    assert not any(path.startswith("/api/") for path in paths)
 
 
 # Pictures ------------------------------------------------------------------------------------------------------------

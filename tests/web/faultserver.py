@@ -29,6 +29,22 @@ from PIL import Image
 HTML = b"<!DOCTYPE html><html><head><title>Please log in</title></head><body><p>captcha</p></body></html>"
 
 
+@dataclass
+class Clock:
+    """Time that passes only when somebody sleeps."""
+
+    now: float = 1000.0
+    slept: list[float] = field(default_factory=list)
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.slept.append(seconds)
+        self.now += seconds
+
+
 @dataclass(frozen=True)
 class Asked:
     """One request."""

@@ -6,7 +6,7 @@ import random
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -20,26 +20,10 @@ from stages.web.pictures import what_is_wrong
 from stages.web.politeness import Pace, retry_after
 from stages.web.robots import LARGEST, RobotsError
 from tests.stages.world import WEB
-from tests.web.faultserver import FaultServer, Reply, png, serving
+from tests.web.faultserver import Clock, FaultServer, Reply, png, serving
 
 SETTINGS = Web(**{**WEB, "download_delay": 1.0, "max_delay": 60.0, "retries": 3})  # type: ignore[arg-type]
 MOST = 1_000_000
-
-
-@dataclass
-class Clock:
-    """Time that passes only when somebody sleeps."""
-
-    now: float = 1000.0
-    slept: list[float] = field(default_factory=list)
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        assert seconds > 0
-        self.slept.append(seconds)
-        self.now += seconds
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ class FakeTitle:
 class State:
     """What is out of order."""
 
-    listing: str = "json"  # or refused, cyclic (its cursor never ends), paged (two episodes at a time)
+    listing: str = "json"  # or refused, down, cyclic (its cursor never ends), paged (two at a time)
     past_the_end: str = "last"  # page again; or endless (ever new episodes)
     age_gate: bool = True  # leads away who has no cookie
     broken: str = ""  # selector that the pages no longer have: list, items, viewer, images
@@ -195,6 +195,8 @@ class FakeWebtoon:
         self._count("listing", asked)
         kind, number = urlsplit(asked.path).path.split("/")[3:5]
         title = next((t for t in self.titles.values() if t.number == number), None)
+        if self.state.listing == "down":
+            return Reply(b"", status=503)
         if self.state.listing == "refused" or title is None or (kind == "canvas") != (title.genre == "canvas"):
             return Reply(b"Connect Error", "text/plain", 403)
         episodes = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,13 +14,13 @@ from model.errors import CorruptInputError, NetworkError
 from stages.sources.webtoon.parser import IMAGES, ITEMS, LIST, VIEWER
 from stages.sources.webtoon.site import Site, Title
 from stages.web.fetcher import Ask, Fetcher, RefusedError
-from stages.web.robots import RobotsError
 from stages.web.sandbox import LARGEST, Sandbox, SandboxError
 from stages.web.store import Store
 
 _PAGES = 2000  # of a list
 _NUMBERS = 1_000_000  # episode numbers are below
 _LETTERS = 300  # of a title
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ class Pages:
         """
         try:
             found = self._whole_listing(title, series.path)
-        except (RefusedError, RobotsError, LayoutError):
+        except (NetworkError, LayoutError) as error:
+            log.info("%s: the list in one piece cannot be had, turning its pages instead (%s)", title.key, error)
             found = self._walk(title, series)
         if not found:
             raise LayoutError(
