@@ -16,6 +16,7 @@ from model.networks.discriminator import DiscriminatorConfig
 from model.networks.generator import GeneratorConfig
 from model.shipped import shipped
 from pipeline.params import read_params, read_section
+from stages.console import run_command
 from stages.explain.dry_run import Explanation, dry_run
 from stages.explain.show import as_markdown, as_text
 from stages.pretrained import PretrainedParams
@@ -28,15 +29,7 @@ Architecture = tuple[GeneratorConfig, DiscriminatorConfig]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = _parser().parse_args(argv)
-    try:
-        _run(args)
-    except Exception as error:
-        code = getattr(error, "exit_code", None)
-        if code is None:
-            raise
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        return int(code)
-    return 0
+    return run_command(lambda: _run(args))
 
 
 def _run(args: argparse.Namespace) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from model.errors import CorruptInputError, UserError
+from stages.console import run_chosen, write_table
 from stages.fetch.weights import adopt, damaged, ensure, entry_of, read_lock, state_of
 
 _MEGA = 1e6
@@ -16,21 +16,7 @@ _MEGA = 1e6
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    args = _parser().parse_args(argv)
-    try:
-        args.run(args)
-    except Exception as error:
-        code = getattr(error, "exit_code", None)
-        if code is None:
-            raise
-        sys.stderr.write(f"error: {error}\n")
-        return int(code)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the same command continues from here\n")
-        return 130
-    return 0
+    return run_chosen(_parser(), argv)
 
 
 def _list(_: argparse.Namespace) -> None:
@@ -38,9 +24,7 @@ def _list(_: argparse.Namespace) -> None:
     for name, entry in read_lock().items():
         size = f"{entry.bytes / _MEGA:.1f}" if entry.bytes else "?"
         rows.append((name, state_of(entry), size, entry.file, entry.licence))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        sys.stdout.write("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
+    write_table(rows)
 
 
 def _fetch(args: argparse.Namespace) -> None:

@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from model.errors import BudgetError, UsageError
 from pipeline.params import read_params
+from stages.console import run_chosen, write_table
 from stages.sources.gather import Context
 from stages.sources.settings import Source, UrlsSource, WebtoonSource, read_source, read_web
 from stages.sources.urls import pin_urls, read_list
 from stages.sources.webtoon.manifest import FILE, read_manifest
 from stages.sources.webtoon.update import News, open_desk, update
 
-_INTERRUPTED = 130
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    args = _parser().parse_args(argv)
-    try:
-        args.run(args)
-    except Exception as error:
-        code = getattr(error, "exit_code", None)
-        if code is None:
-            raise
-        sys.stderr.write(f"error: {error}\n")
-        return int(code)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the same command continues from here\n")
-        return _INTERRUPTED
-    return 0
+    return run_chosen(_parser(), argv)
 
 
 def _list(args: argparse.Namespace) -> None:
@@ -43,9 +28,7 @@ def _list(args: argparse.Namespace) -> None:
     for name in _names(params):
         source = read_source(params, name)
         rows.append((name, source.source, source.where, _state(source, params, name)))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        sys.stdout.write("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
+    write_table(rows)
 
 
 def _state(source: Source, params: Path, name: str) -> str:
