@@ -19,6 +19,7 @@ from model.errors import CorruptInputError, UserError
 
 Head = dict[str, Any]
 Item = tuple[Head, bytes] | None  # None says that the child is alive
+STARTUP_S = 300.0  # for a new Python on a machine with too much to do
 CPU_S = 6 * 3600  # a long film takes one; an orphan that hangs ends here
 
 
@@ -26,7 +27,7 @@ CPU_S = 6 * 3600  # a long film takes one; an orphan that hangs ends here
 class Patience:
     """Limits of a child."""
 
-    stalled_s: float  # seconds without a sign of life
+    stalled_s: float  # seconds without a sign of life, once it runs
     memory: int | None  # bytes of address space; None for files that are mapped, which may claim any size
 
 
@@ -52,6 +53,7 @@ def from_child(
     process.start()
     theirs.close()
     try:
+        _receive(ours, process, STARTUP_S)
         while True:
             head, content = _receive(ours, process, patience.stalled_s)
             if "ended" in head:
@@ -97,6 +99,7 @@ def _serve(
     if memory is not None:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     try:
+        _send(connection, {}, b"")
         for item in produce(*arguments):
             if item is None:
                 _send(connection, {}, b"")
