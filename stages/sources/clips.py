@@ -93,20 +93,26 @@ def film_of(file: Path, clip: Clip) -> Path:
 
 
 def shots(clips: list[Clip]) -> dict[int, str]:
-    """Return row -> the name of its shot: clips of a film whose frames overlap, or follow each other, are one.
+    """Return row -> the name of its shot: clips of a film whose frames overlap are one.
 
+    So are clips that follow each other without a gap, unless their labels differ: then there is a cut between them.
     Frames of one shot look alike, so they are never divided between training and held-out images.
     """
     names: dict[int, str] = {}
     for video in sorted({clip.video for clip in clips}):
         run: list[Clip] = []
         for clip in sorted((c for c in clips if c.video == video), key=lambda c: (c.start, c.end, c.row)):
-            if run and clip.start > max(c.end for c in run) + 1:
+            if run and not _goes_on(run, clip):
                 names |= _name(run)
                 run = []
             run.append(clip)
         names |= _name(run)
     return names
+
+
+def _goes_on(run: list[Clip], clip: Clip) -> bool:
+    last = max(run, key=lambda c: c.end)
+    return clip.start <= last.end or (clip.start == last.end + 1 and clip.label == last.label)
 
 
 def _name(run: list[Clip]) -> dict[int, str]:

@@ -44,8 +44,8 @@ class SyntheticSource:
 
 
 @dataclass(frozen=True)
-class Local:
-    """What every kind of source says that takes pictures from this machine."""
+class Pictures:
+    """What every kind of source says that gathers pictures, from this machine or from others."""
 
     where: str  # relative to the project's root
     pick: Pick | None  # null = all
@@ -60,7 +60,7 @@ class Local:
 
 
 @dataclass(frozen=True)
-class FolderSource(Local):
+class FolderSource(Pictures):
     """Image files of the user: ``where`` is a folder, searched recursively."""
 
     source: Literal["folder"]
@@ -68,7 +68,7 @@ class FolderSource(Local):
 
 
 @dataclass(frozen=True)
-class ZipSource(Local):
+class ZipSource(Pictures):
     """A zip archive of image files: ``where`` is the archive."""
 
     source: Literal["zip"]
@@ -83,14 +83,14 @@ class ZipSource(Local):
 
 
 @dataclass(frozen=True)
-class VideoSource(Local):
+class VideoSource(Pictures):
     """Boxes of film frames: ``where`` is a folder with ``clips.csv`` (see ``stages.sources.clips``) and the films."""
 
     source: Literal["video"]
 
 
 @dataclass(frozen=True)
-class LmdbSource(Local):
+class LmdbSource(Pictures):
     """An LMDB of rosinality's StyleGAN2 code or of ours: ``where`` is the folder of ``data.mdb``."""
 
     source: Literal["lmdb"]
@@ -104,14 +104,14 @@ class LmdbSource(Local):
 
 
 @dataclass(frozen=True)
-class MetfacesSource(Local):
+class MetfacesSource(Pictures):
     """NVIDIA's MetFaces: ``where`` is the folder of ``images/`` and, if it is there, ``metfaces.json``."""
 
     source: Literal["metfaces"]
 
 
 @dataclass(frozen=True)
-class DanbooruSource(Local):
+class DanbooruSource(Pictures):
     """Danbooru2018 to 2021: ``where`` is the folder of ``512px/`` or ``original/`` and of ``metadata/``."""
 
     source: Literal["danbooru"]
@@ -122,7 +122,7 @@ class DanbooruSource(Local):
 
 
 @dataclass(frozen=True)
-class WebtoonSource(Local):
+class WebtoonSource(Pictures):
     """Episodes of titles on webtoons.com, for whoever has the permission to use them.
 
     ``where`` is a folder kept in git: permission.yaml (yours) and episodes.json (what is taken, written by the
@@ -150,7 +150,7 @@ class WebtoonSource(Local):
 
 
 @dataclass(frozen=True)
-class UrlsSource(Local):
+class UrlsSource(Pictures):
     """Pictures from addresses: ``where`` is a CSV file ``url,sha256`` and, if pictures belong together, ``group``."""
 
     source: Literal["urls"]

@@ -91,6 +91,18 @@ def test_a_group_is_a_shot_and_never_a_frame(bench: Bench) -> None:
     assert groups == {"ffv1.mkv frames 0-9 a, b", "ffv1.mkv frames 20-22"}
 
 
+@pytest.mark.parametrize(
+    ("second", "apart"),
+    [("20,29,0,0,9,9,b", False), ("30,39,0,0,9,9,a", False), ("30,39,0,0,9,9,b", True), ("31,39,0,0,9,9,a", True)],
+    ids=["overlap", "go on", "go on under another label", "gap"],
+)
+def test_a_cut_is_where_frames_are_left_out_or_the_label_changes(tmp_path: Path, second: str, apart: bool) -> None:
+    (tmp_path / "f.mp4").touch()
+    head = "video,start_frame,end_frame,x,y,w,h,label"
+    (tmp_path / "clips.csv").write_text(f"{head}\nf.mp4,20,29,0,0,9,9,a\nf.mp4,{second}\n")
+    assert (len(set(shots(read_clips(tmp_path / "clips.csv")).values())) == 2) is apart
+
+
 def test_shots_of_two_films_are_apart(tmp_path: Path) -> None:
     for name in ("a.mkv", "b.mkv"):
         (tmp_path / name).touch()
