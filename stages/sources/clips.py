@@ -111,8 +111,8 @@ def shots(clips: list[Clip]) -> dict[int, str]:
 
 
 def _goes_on(run: list[Clip], clip: Clip) -> bool:
-    last = max(run, key=lambda c: c.end)
-    return clip.start <= last.end or (clip.start == last.end + 1 and clip.label == last.label)
+    end = max(c.end for c in run)
+    return clip.start <= end or (clip.start == end + 1 and clip.label in {c.label for c in run})
 
 
 def _name(run: list[Clip]) -> dict[int, str]:
