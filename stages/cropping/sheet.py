@@ -68,11 +68,16 @@ def _caption(item: dict[str, Any]) -> str:
 
 
 def _page(raw: Path, book: Book) -> UInt8:
-    """Draw the boxes of the page with the most crops; of a tall one only the part with its first faces."""
+    """Draw the boxes of the page with the most crops; of a tall one only the part with its first faces.
+
+    Of a strip, the slices into which its faces reach are drawn too.
+    """
     name = max(sorted(book.pages), key=lambda page: book.pages[page]["kept"])
-    used = [crop["square"] for crop in book.crops.values() if crop["page"] == name]
+    crops = [crop for crop in book.crops.values() if crop["page"] == name]
+    used = [crop["square"] for crop in crops]
     refused = [item["box"] for item in book.dropped if item["page"] == name]
-    image = read_image(raw / name)
+    below = sorted({part for crop in crops for part in crop.get("slices", []) if part > name})
+    image = np.concatenate([read_image(raw / part) for part in (name, *below)])
     drawn = draw_boxes(draw_boxes(image, [tuple(box) for box in used], GREEN), [tuple(box) for box in refused], RED)
     most = 2 * image.shape[1]
     top = max(0, min(min(box[1] for box in used), image.shape[0] - most))
