@@ -84,7 +84,10 @@ STAGES = {
     "crawl": Stage(
         crawl,
         prepare_pages,
-        lambda home: {"params": home / "params.yaml", "dataset": "tiny", "out": home / "work" / "raw"},
+        lambda home: {
+            "params": home / "params.yaml", "dataset": "tiny", "scratch": home / "scratch",
+            "out": home / "work" / "raw",
+        },
         lambda home: [home / "work" / "raw"],
     ),
     "crop": Stage(

@@ -36,6 +36,9 @@ files = {
 if files is None:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({"method": flags["--method"]}))
+if "--card" in flags:
+    Path(flags["--card"]).mkdir(parents=True, exist_ok=True)
+    (Path(flags["--card"]) / "card.md").write_text(f"{name} {flags}")
 for file in files or []:
     (out / file).parent.mkdir(parents=True, exist_ok=True)
     (out / file).write_text(f"{name} {flags}")

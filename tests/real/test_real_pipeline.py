@@ -24,8 +24,8 @@ def test_real_drawings_go_through_every_stage(real_data: Path, tmp_path: Path) -
     anime["detector"] |= {"file": str(real_data / "detectors" / "lbpcascade_animeface.xml"), "min_face": 40}
     anime["filters"] |= {"min_side": 64}
     folder = {
-        "source": "folder", "pick": None, "max_bad_fraction": 0.02, "exclude": "exclusions/none.txt",
-        "license": "test use only",
+        "source": "folder", "group_by": "file", "pick": None, "max_bad_fraction": 0.02,
+        "exclude": "exclusions/none.txt", "license": "test use only",
     }  # fmt: skip
     params["datasets"] = {
         "anime": {**folder, "where": str(real_data / "cartoon_faces" / "anime256"), "face": "none"},

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from model.data.images import encode_image, write_png
-from model.data.lmdb import write_lmdb
+from model.data.lmdb_write import Packing, write_lmdb
 from model.files import verify_manifest
 from tests.sources.films import WHOLE, make
 from tests.stages.world import Bench
@@ -54,7 +54,7 @@ def prepare(bench: Bench, count: int) -> None:
         f"video,start_frame,end_frame,x,y,w,h\nh264_b.mp4,0,{count - 1},{WHOLE}\n"
     )
     images = [picture(number) for number in range(count)]
-    write_lmdb(home / "in" / "lmdb", images, resolution=48, codec="png", names=[str(n) for n in range(count)])
+    write_lmdb(home / "in" / "lmdb", images, [str(n) for n in range(count)], Packing([48], "png", workers=1))
     bench.folder_dataset("folder", home / "in" / "folder")
     bench.dataset("zip", "zip", home / "in" / "a.zip", group_by="file", max_gb=1.0)
     bench.dataset("video", "video", home / "in" / "video")
@@ -64,12 +64,10 @@ def prepare(bench: Bench, count: int) -> None:
 
 def start(home: Path, kind: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "stages.crawl", "--params", str(home / "params.yaml"), "--dataset", kind]
+    command += ["--scratch", str(home / "scratch" / kind), "--out", str(home / "raw" / kind)]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CARTOON_TRACKING": "journal"}
     with (home / "log.txt").open("ab") as log:
-        return subprocess.Popen(
-            [*command, "--out", str(home / "raw" / kind)], cwd=home, env=env, stdout=log, stderr=log,
-            start_new_session=True,
-        )  # fmt: skip
+        return subprocess.Popen(command, cwd=home, env=env, stdout=log, stderr=log, start_new_session=True)
 
 
 def finish(home: Path, kind: str) -> tuple[dict[str, object], float]:
@@ -135,7 +133,7 @@ def rounds(home: Path, kills: int, seed: int) -> dict[str, dict[str, int]]:
             if found not in (None, old[kind], new):
                 raise RuntimeError(f"{kind}: kill {tally['kills']}: the output is neither the old nor the new one")
             tally["absent" if found is None else "old" if found == old[kind] else "new"] += 1
-            if finish(home, kind)[0] != new or [path.name for path in out.parent.iterdir() if path.name[0] == "."]:
+            if finish(home, kind)[0] != new or [path for path in out.parent.glob(".*") if path.suffix != ".lock"]:
                 raise RuntimeError(f"{kind}: kill {tally['kills']}: the next run gives other bytes or leaves litter")
         shutil.rmtree(kept)
     return {kind: dict(tally) for kind, tally in tallies.items()}

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from model.data.images import encode_image
-from model.data.lmdb import write_lmdb
+from model.data.lmdb_write import Packing, write_lmdb
 from model.errors import BudgetError, CorruptInputError, MissingInputError, UsageError, UserError
 from stages.sources import packed
 from stages.sources.child import Patience
@@ -82,7 +82,7 @@ def test_importing_twice_gives_the_same_bytes(bench: Bench) -> None:
 
 def test_our_own_files_are_read_with_the_names_they_note(bench: Bench) -> None:
     images = [np.full((32, 32, 3), value, np.uint8) for value in range(5)]
-    write_lmdb(bench.home / "in.lmdb", images, resolution=32, codec="png", names=[f"face {n}" for n in range(5)])
+    write_lmdb(bench.home / "in.lmdb", images, [f"face {n}" for n in range(5)], Packing([32], "png", workers=1))
     found = record(bench)
     assert [entry["packed_as"] for _, entry in sorted(found["files"].items())] == [f"face {n}" for n in range(5)]
     assert sorted(found["files"])[0] == "00000-32-00000.png"
@@ -177,7 +177,7 @@ def test_a_missing_folder_or_file_is_named(bench: Bench) -> None:
 
 def test_a_file_that_differs_from_its_manifest_is_refused(bench: Bench) -> None:
     images = [np.full((32, 32, 3), value, np.uint8) for value in range(5)]
-    write_lmdb(bench.home / "in.lmdb", images, resolution=32, codec="png", names=["x"] * 5)
+    write_lmdb(bench.home / "in.lmdb", images, ["x"] * 5, Packing([32], "png", workers=1))
     with (bench.home / "in.lmdb" / "data.mdb").open("ab") as file:
         file.write(b"x")
     use(bench)

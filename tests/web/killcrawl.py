@@ -138,7 +138,7 @@ def _check(crawl: Crawl, expected: dict[str, str], tally: Tally) -> None:
     if crawl.result() != expected:
         tally.different.append(f"crawl {tally.crawls}, after {tally.kills} kills")
     tally.most_pictures_asked = max(tally.most_pictures_asked, crawl.site.asked["image"])
-    tally.strays += [str(path) for path in crawl.out.parent.iterdir() if path != crawl.out]
+    tally.strays += [str(path) for path in crawl.out.parent.iterdir() if path != crawl.out and path.suffix != ".lock"]
     crawl.clear()
 
 
