@@ -73,6 +73,7 @@ def victim(folder: Path, function: Any) -> Victim:
     return Victim(Stage(function, lambda _: None, lambda _: {"out": out}, lambda _: [out]), folder)
 
 
+@pytest.mark.slow
 def test_a_careful_stage_passes_kills_of_its_group_and_of_its_first_process_alone(tmp_path: Path) -> None:
     tally = random_kills(victim(tmp_path / "x", careful), 10, seed=1)
     assert tally.good, tally
@@ -80,6 +81,7 @@ def test_a_careful_stage_passes_kills_of_its_group_and_of_its_first_process_alon
     assert tally.beside["unfinished"] > 0
 
 
+@pytest.mark.slow
 def test_a_careful_stage_passes_every_crash_point(tmp_path: Path) -> None:
     tally = crash_points(victim(tmp_path / "x", careful), 4)
     assert tally.good, tally

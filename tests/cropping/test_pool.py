@@ -119,6 +119,7 @@ def deadly(settings: CutSettings, page: Page) -> CutPage:
     return cut_page(settings, page)
 
 
+@pytest.mark.slow
 def test_a_page_that_kills_its_worker_is_quarantined_and_the_others_are_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -217,6 +217,7 @@ def hangs(film: str, cuts: list[Cut]) -> Iterator[Item]:
     yield from video.cut_film(film, cuts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("decoder", "reason"), [(dies, r"died \(signal 11\)"), (hangs, "no sign of life for 8 s")])
 def test_a_crash_or_hang_of_the_decoder_costs_its_film_alone(
     bench: Bench, ten_frames: Path, monkeypatch: pytest.MonkeyPatch, decoder: Any, reason: str

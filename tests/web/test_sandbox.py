@@ -66,6 +66,7 @@ def test_pages_over_ten_megabytes_are_not_even_handed_over(sandbox: Sandbox) -> 
         sandbox.call("pid", bytes(10_000_001))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["series", "viewer", "listing"])
 def test_depth_entities_and_endless_attributes_do_not_break_it(task: str) -> None:
     crafted = [
