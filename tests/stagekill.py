@@ -10,7 +10,7 @@ run without any kill, with no temporary file beside it. Half of the series start
 does outside DVC. Crash points: the first process dies at its n-th write, sync, rename, mkdir or delete; what it had not
 synced by then is cut to half, as a power failure may do.
 
-To add a stage, add an entry to STAGES.
+To add a stage, add an entry to STAGES in ``tests/killable.py``.
 """
 
 from __future__ import annotations
@@ -36,79 +36,15 @@ from typing import Any
 
 from model.errors import CorruptInputError, MissingInputError
 from model.files import MANIFEST, verify_manifest
-from stages.build_lmdb import build_lmdb
-from stages.crawl import crawl
-from stages.crop import crop
 from stages.entry import run as run_stage
-from tests.stages.world import Bench, faces_on_paper
+from tests.killable import STAGES, Stage
 
 ROOT = Path(__file__).resolve().parents[1]
 POLL = 0.0005  # s
 PATIENCE = 60.0  # s, for orphaned workers to end
 NEAR_END, FIRST_ALONE, OVER_OLD = 0.4, 0.25, 0.5  # how often
-PAGES = 24
 
 Result = dict[str, dict[str, str]]  # out -> file -> sha256
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stage with tiny inputs; every function gets the folder that all happens in."""
-
-    function: Callable[..., object]  # of stages/
-    prepare: Callable[[Path], object]  # make the inputs, once
-    flags: Callable[[Path], dict[str, Path | str]]  # of the command
-    outs: Callable[[Path], list[Path]]  # folders with a manifest
-
-
-def prepare_pages(home: Path) -> Bench:
-    bench = Bench(home)
-    bench.folder_dataset("tiny", faces_on_paper(home / "own", PAGES))
-    assert bench.params.is_file()  # reading the property writes the file
-    return bench
-
-
-def prepare_raw(home: Path) -> Bench:
-    bench = prepare_pages(home)
-    bench.crawl("tiny")
-    return bench
-
-
-def prepare_crops(home: Path) -> Bench:
-    bench = prepare_raw(home)
-    bench.crop("tiny")
-    return bench
-
-
-STAGES = {
-    "crawl": Stage(
-        crawl,
-        prepare_pages,
-        lambda home: {
-            "params": home / "params.yaml", "dataset": "tiny", "scratch": home / "scratch",
-            "out": home / "work" / "raw",
-        },
-        lambda home: [home / "work" / "raw"],
-    ),
-    "crop": Stage(
-        crop,
-        prepare_raw,
-        lambda home: {
-            "params": home / "params.yaml", "dataset": "tiny", "raw": home / "raw" / "tiny",
-            "out": home / "work" / "faces",
-        },
-        lambda home: [home / "work" / "faces"],
-    ),
-    "lmdb": Stage(
-        build_lmdb,
-        prepare_crops,
-        lambda home: {
-            "params": home / "params.yaml", "raw": home / "raw" / "tiny", "crops": home / "faces" / "tiny",
-            "out": home / "work" / "lmdb", "card": home / "work" / "card",
-        },
-        lambda home: [home / "work" / "lmdb", home / "work" / "card"],
-    ),
-}  # fmt: skip
 
 
 class Victim:
