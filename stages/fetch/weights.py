@@ -13,6 +13,7 @@ from io import StringIO
 from pathlib import Path
 
 from ruamel.yaml import YAML
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from model.errors import CorruptInputError, MissingInputError, NetworkError, UsageError
 from model.files import atomic_write_text, sha256_file
@@ -163,9 +164,20 @@ def _settle(part: Path, path: Path, name: str, entry: Entry, lock: Path) -> None
     discard(part)
 
 
+class _Representer(RoundTripRepresenter):
+    """Writes null as null, not as nothing."""
+
+
+_Representer.add_representer(
+    type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+)
+
+
 def _pin(lock: Path, name: str, size: int, digest: str) -> None:
     """Write size and sha256 into the lock, and leave everything else of it as it is."""
     editor = YAML()  # keeps comments
+    editor.Representer = _Representer
+    editor.preserve_quotes = True  # without them "drive:ID" in a list is a line that no reader takes
     editor.width = 10_000
     editor.indent(mapping=2, sequence=4, offset=2)
     content = editor.load(lock.read_text(encoding="utf-8"))

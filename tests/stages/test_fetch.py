@@ -278,3 +278,22 @@ def test_the_command_lists_fetches_imports_and_verifies(tmp_path: Path, server: 
     (tmp_path / "weights" / "net.pt").write_bytes(b"x")
     assert command("verify").returncode == 4
     assert read_lock(tmp_path / "weights.lock.yaml")["net"].sha256 == DIGEST
+
+
+@pytest.mark.parametrize("name", sorted(read_lock(ROOT / "weights.lock.yaml")))
+def test_pinning_changes_two_lines_of_the_lock_that_ships_and_it_stays_readable(tmp_path: Path, name: str) -> None:
+    shipped, lock = ROOT / "weights.lock.yaml", tmp_path / "weights.lock.yaml"
+    lock.write_text(shipped.read_text())
+    by_hand = tmp_path / "file"
+    by_hand.write_bytes(CONTENT)
+    if read_lock(lock)[name].sha256 is not None:
+        with pytest.raises(CorruptInputError):
+            adopt(name, by_hand, lock)
+        assert lock.read_text() == shipped.read_text()
+        return
+    adopt(name, by_hand, lock)
+    old, new = shipped.read_text().splitlines(), lock.read_text().splitlines()
+    assert [after.strip() for before, after in zip(old, new, strict=True) if before != after] == [
+        f"bytes: {len(CONTENT)}", f"sha256: {DIGEST}",
+    ]  # fmt: skip
+    assert read_lock(lock)[name].addresses == read_lock(shipped)[name].addresses
