@@ -89,6 +89,7 @@ def test_a_careful_stage_passes_every_crash_point(tmp_path: Path) -> None:
     assert tally.kills >= 4
 
 
+@pytest.mark.slow
 def test_the_harness_sees_damage_litter_and_another_result(tmp_path: Path) -> None:
     bad = victim(tmp_path / "careless", careless)
     bad.wait(bad.start())

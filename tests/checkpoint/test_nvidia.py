@@ -55,6 +55,7 @@ def test_the_raw_generator_is_another_one(tmp_path: Path, kind: str) -> None:
     torch.testing.assert_close(read_nvidia(path, "g")[0].w_avg, nets.generator.w_avg + 1)
 
 
+@pytest.mark.slow
 def test_a_recipe_model_in_a_file_gives_the_reference_picture(tmp_path: Path) -> None:
     reference = load_reference("32_cm1", torch.float32)
     for kind, write in WRITERS.items():

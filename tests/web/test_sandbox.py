@@ -29,6 +29,7 @@ def test_the_child_is_kept_from_page_to_page(sandbox: Sandbox) -> None:
     assert sandbox.restarts == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "reason"),
     [
