@@ -106,9 +106,8 @@ def _cut_run(settings: CutSettings, pictures: Sequence[Picture], strip: Strip) -
         image = strip[0:height, 0:width]
         return [_describe(image, whole_image(image, settings.resolution), 0, pictures, strip)]
     if isinstance(finder.settings.detector, GivenFaces):
-        found = [
-            face.moved(top, 0) for top, picture in zip(strip.tops, pictures, strict=False) for face in _given(picture)
-        ]
+        tops = strip.tops[:-1]
+        found = [face.moved(top, 0) for top, picture in zip(tops, pictures, strict=True) for face in _given(picture)]
     else:
         found = find_faces(strip, _detector(finder))
     chosen = finder.settings

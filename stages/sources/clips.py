@@ -62,7 +62,7 @@ def read_clips(file: Path) -> list[Clip]:
         clips = []
         for values in rows:
             if any(value.strip() for value in values):
-                clips.append(_clip(file, rows.line_num, dict(zip(columns, values, strict=False)), len(columns), values))
+                clips.append(_clip(f"{file}: row {rows.line_num}", rows.line_num, columns, values))
     except csv.Error as error:
         raise UsageError(f"{file}: row {rows.line_num}: not CSV ({error}); correct it") from error
     if not clips:
@@ -151,11 +151,10 @@ def _columns(file: Path, header: list[str]) -> list[str]:
     return columns
 
 
-def _clip(file: Path, row: int, cells: dict[str, str], width: int, values: list[str]) -> Clip:
-    where = f"{file}: row {row}"
-    if len(values) != width:
-        raise UsageError(f"{where}: {len(values)} values, expected {width} as in the header")
-    cells = {name: value.strip() for name, value in cells.items()}
+def _clip(where: str, row: int, columns: list[str], values: list[str]) -> Clip:
+    if len(values) != len(columns):
+        raise UsageError(f"{where}: {len(values)} values, expected {len(columns)} as in the header")
+    cells = {name: value.strip() for name, value in zip(columns, values, strict=True)}
     if not cells["video"]:
         raise UsageError(f"{where}: video: expected the name of a film, found nothing")
     start, end, x, y = (_number(where, name, cells[name], 0) for name in ("start_frame", "end_frame", "x", "y"))

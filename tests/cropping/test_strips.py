@@ -33,7 +33,7 @@ def pixels(folder: Path) -> list[bytes]:
 def make_strip(folder: Path, page: UInt8, cuts: tuple[int, ...]) -> Strip:
     edges = [0, *cuts, page.shape[0]]
     files = [folder / f"{index}.png" for index in range(len(edges) - 1)]
-    for file, top, bottom in zip(files, edges, edges[1:], strict=False):
+    for file, top, bottom in zip(files, edges[:-1], edges[1:], strict=True):
         write_png(file, page[top:bottom])
     return Strip(files, [read_header(file) for file in files])
 

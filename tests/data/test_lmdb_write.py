@@ -164,11 +164,13 @@ def test_what_a_folder_holds_is_returned(tmp_path: Path) -> None:
 
 
 FULL = """
-import sys; from pathlib import Path
+import resource, sys; from pathlib import Path
 import numpy as np
 from model.data.lmdb_write import Packing, write_lmdb
 from model.errors import ResourceError
 if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
     images = list(np.random.default_rng(0).integers(0, 256, (40, 256, 256, 3), dtype=np.uint8))
     try:
         write_lmdb(Path(sys.argv[1]), images, [str(n) for n in range(40)], Packing([256], "png", 2))
@@ -177,23 +179,38 @@ if __name__ == "__main__":
 """
 
 
+def write_too_much(tmp_path: Path, disk: Path, *limit: str) -> str:
+    """Write over a small LMDB one that does not fit; check that the old one stays alone; return the message."""
+    write(disk / "db", pictures())
+    before = records(disk / "db")
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    (tmp_path / "full.py").write_text(FULL)
+    command = [sys.executable, tmp_path / "full.py", disk / "db", *limit]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.stdout, done.stderr
+    assert [path.name for path in disk.iterdir()] == ["db"]
+    assert records(disk / "db") == before
+    return done.stdout
+
+
+def test_a_limit_on_the_size_of_files_is_named_and_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    said = write_too_much(tmp_path, tmp_path / "disk", "2000000")
+    assert "LMDB cannot write" in said
+    assert "check the disk and run again" in said
+
+
 def test_a_full_disk_is_named_and_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], capture_output=True).returncode:
-        pytest.skip("no right to mount a small disk here")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk]
+    if subprocess.run(mount, capture_output=True).returncode:  # no right to: a limit stands in, with its own message
+        assert "LMDB cannot write" in write_too_much(tmp_path, disk, "2000000")
+        return
     try:
-        write(disk / "db", pictures())
-        before = records(disk / "db")
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        (tmp_path / "full.py").write_text(FULL)
-        done = subprocess.run(
-            [sys.executable, tmp_path / "full.py", disk / "db"], env=env, capture_output=True, text=True, check=False
-        )
-        assert "disk is full" in done.stdout, done.stderr
-        assert "MiB are needed" in done.stdout
-        assert [path.name for path in disk.iterdir()] == ["db"]
-        assert records(disk / "db") == before
+        said = write_too_much(tmp_path, disk)
+        assert "disk is full" in said
+        assert "MiB are needed" in said
     finally:
         subprocess.run(["umount", disk], check=True)
 
