@@ -13,17 +13,9 @@ from model.data.faces.boxes import Box
 from model.errors import MissingInputError, UsageError
 from stages.cropping.exclusions import Excluder, line_of, read_exclusions
 from tests.cropping.raw import png, raw_folder
-from tests.stages.world import Bench, face, faces_on_paper
+from tests.stages.world import Bench, face
 
 SHA = "0123456789abcdef" * 4
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    made = Bench(tmp_path)
-    made.folder_dataset("mine", faces_on_paper(tmp_path / "in", 4))
-    made.crawl("mine")
-    return made
 
 
 def report(folder: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pytest
 from stages.cropping import review
 from stages.cropping.exclusions import read_exclusions
 from tests.cropping.raw import png, raw_folder
-from tests.stages.world import Bench, face, faces_on_paper, tree
+from tests.stages.world import Bench, face, tree
 
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}'
 
@@ -48,14 +48,6 @@ class Page(HTMLParser):
         """What the page's script joins into a list."""
         pressed = [item["data-line"] for item in self.of("figure") if item["aria-pressed"] == "true"]
         return "\n".join([*(item["data-line"] for item in self.of("li")), *pressed])
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    made = Bench(tmp_path)
-    made.folder_dataset("mine", faces_on_paper(tmp_path / "in", 4))
-    made.crawl("mine")
-    return made
 
 
 def test_every_crop_is_on_the_page_with_its_picture_and_its_line(bench: Bench) -> None:
