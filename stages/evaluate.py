@@ -30,8 +30,8 @@ from model.progress import Progress
 from model.training.randomness import latents
 from pipeline.params import read_section
 from pipeline.tracking import Run
-from stages.drawing import SOURCE, Cell, Cells, Picture
 from stages.entry import run as run_stage
+from stages.measuring.drawing import SOURCE, Cell, Cells, Picture
 from stages.processes import pick_device
 
 BATCH = 64  # images generated at once: also the extractors' own batch
