@@ -37,7 +37,8 @@ def grid(view: View, dataset: str, shots: Mapping[str, Shots], faces: int, album
     own = any(shots[method].picks.worst[:faces] != first.picks.worst[:faces] for method in shown)
     data = {
         "rules": [{"name": r, "label": LABELS[r], "z": first.picks.of(r)[:faces]} for r in RULES if source[r]],
-        "by": column(first.picks.by).label, "source": source, "own": own, "methods": methods,
+        "by": column(first.picks.by).label, "style": column(view.style).label.split()[0],
+        "source": source, "own": own, "methods": methods,
         "snapshots": [{"name": s, "label": readable(s)} for s in dict.fromkeys(p.snapshot for p in points)],
         "kinds": [{"name": kind, "label": readable(kind), "levels": levels} for kind, levels in _ladders(points)],
     }  # fmt: skip

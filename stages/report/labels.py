@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-LETTER, LINE = 7.6, 16.0  # width and height of text in the figure, units of its view box
-GAP = 13.0  # between a mark and its name
+LETTER, LINE = 8.2, 16.0  # width and height of text in the figure, units of its view box
+GAP = 15.0  # between a mark and its name
+
+
+SIDES = {  # which way from the mark; anchor of the text
+    "right": (1, 0), "left": (-1, 0), "above": (0, -1), "below": (0, 1),
+    "lower right": (1, 1), "upper left": (-1, -1), "upper right": (1, -1), "lower left": (-1, 1),
+}  # fmt: skip
 
 
 class Box(NamedTuple):
@@ -29,31 +35,33 @@ def place(
 ) -> list[dict[str, Any]]:
     """Return a name for every ringed mark: where it stands, and from which side it is written.
 
-    Each takes, of four places around its mark, the one that covers least; equal input gives equal places.
+    Each takes, of eight places around its mark, the one that covers least; equal input gives equal places.
     """
-    taken = [Box(mark["x"] - 8, mark["y"] - 8, mark["x"] + 8, mark["y"] + 8) for mark in marks]
+    taken = [_around(mark, 13.0 if mark["ring"] else 8.0) for mark in marks]
     if anchors.get("source"):
         star = anchors["source"]
         taken.append(Box(star["x"] - 120, star["y"] - 10, star["x"] + 10, star["y"] + 10))
     inside, found = Box(*frame), []
     for mark in (m for m in marks if m["ring"]):
         wide = LETTER * len(mark["name"])
-        options = [_option(mark, wide, side) for side in ("start", "end", "above", "below")]
+        options = [_option(mark, wide, side) for side in SIDES]
         box, label = min(options, key=lambda option: _cost(option[0], taken, inside))
         taken.append(box)
         found.append({**label, "text": mark["name"], "method": mark["method"]})
     return found
 
 
+def _around(mark: Mapping[str, Any], half: float) -> Box:
+    return Box(mark["x"] - half, mark["y"] - half, mark["x"] + half, mark["y"] + half)
+
+
 def _option(mark: Mapping[str, Any], wide: float, side: str) -> tuple[Box, dict[str, Any]]:
-    x, y = mark["x"], mark["y"]
-    if side in ("start", "end"):
-        left = x + GAP if side == "start" else x - GAP - wide
-        at = x + GAP if side == "start" else x - GAP
-        return Box(left, y - LINE / 2, left + wide, y + LINE / 2), {"x": round(at, 1), "y": y + 4.5, "anchor": side}
-    top = y - GAP - LINE if side == "above" else y + GAP
-    box = Box(x - wide / 2, top, x + wide / 2, top + LINE)
-    return box, {"x": x, "y": round(top + 12.5, 1), "anchor": "middle"}
+    across, down = SIDES[side]
+    near = 0.75 if across and down else 1.0  # a corner is further away
+    x, y = mark["x"] + across * GAP * near, mark["y"] + down * (GAP + LINE / 2) * near
+    left = x - wide / 2 if not across else x if across > 0 else x - wide
+    anchor = {0: "middle", 1: "start", -1: "end"}[across]
+    return Box(left, y - LINE / 2, left + wide, y + LINE / 2), {"x": round(x, 1), "y": round(y + 4.5, 1), "anchor": anchor}
 
 
 def _cost(box: Box, taken: Sequence[Box], inside: Box) -> float:

@@ -14,6 +14,7 @@ from stages.report.words import GATES, SIMILARITY, TIMES, column, measured_by, n
 
 WIDE, HIGH = 660, 480  # of the view box
 LEFT, RIGHT, TOP, BOTTOM = 58, 20, 18, 54  # margins
+SAME = 3.0  # distance of marks that hide each other
 DASHES = ("", "7 4", "2 3", "9 3 2 3")  # of curves, by kind of swap
 STRENGTHS = ("", "second", "later")  # classes of snapshots, the main one first
 
@@ -44,7 +45,10 @@ def scatter(view: View, dataset: str, key: str) -> dict[str, Any] | None:
     if not points:
         return None
     frame = _frame(view, dataset, key, points)
-    marks = [_mark(view, point, key, frame) for point in points]
+    marks = [_mark(view, point, key, frame) | {"order": order} for order, point in enumerate(points)]
+    for mark in marks:
+        mark["lines"] = [*mark["lines"], *_company(mark, marks)]
+    marks.sort(key=lambda mark: mark["ring"])  # what is recommended is drawn last, on top
     anchors = _anchors(view, dataset, key, frame)
     labels = place(marks, anchors, (LEFT, TOP, WIDE - RIGHT, HIGH - BOTTOM))
     return {
@@ -77,6 +81,12 @@ def _mark(view: View, point: Point, key: str, frame: Frame) -> dict[str, Any]:
         "up": [frame.y(up.high), frame.y(up.low)] if up else [],
         "lines": _lines(view, point),
     }  # fmt: skip
+
+
+def _company(mark: dict[str, Any], marks: Sequence[dict[str, Any]]) -> list[str]:
+    """Return, in a line, whose marks are hidden under this one."""
+    others = [m for m in marks if m is not mark and math.dist((m["x"], m["y"]), (mark["x"], mark["y"])) < SAME]
+    return ["also here: " + "; ".join(m["lines"][0] for m in others)] if others else []
 
 
 def _lines(view: View, point: Point) -> list[str]:
