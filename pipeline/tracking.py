@@ -99,7 +99,8 @@ class Run:
         """
         at = _step(step_kimg, step)
         name = f"images/{_file(key)}-{at}.png"
-        _save_png(image, self.folder / name)
+        if not (self.folder / name).exists():  # of a key and step, the first is kept, as with numbers
+            _save_png(image, self.folder / name)
         self._journal.append("image", key=key, step=at, file=name)
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
