@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pipeline.journal import Entry, mask
-from pipeline.runs import JOURNAL_ID, PARENT, find_or_create, settle
+from pipeline.runs import JOURNAL_ID, PARENT, STAGE, find_or_create, settle
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -192,16 +192,17 @@ class MlflowMirror:
         """Add a child run, of finite numbers only: MLflow stores NaN as 0, where a filter for small values finds it."""
         parent = self._client.get_run(parent_id)
         shown = {key: value for key, value in parent.data.tags.items() if not key.startswith("mlflow.")}
-        tags = shown | {"stage": "cell"} | entry["tags"] | {PARENT: parent_id}
-        tags[JOURNAL_ID] = f"{shown[JOURNAL_ID]}/{entry['name']}"
+        journal_id = f"{shown[JOURNAL_ID]}/{entry['name']}"
+        shown.pop(STAGE, None)  # a cell is no stage of DVC
+        tags = shown | {"stage": "cell"} | entry["tags"] | {PARENT: parent_id, JOURNAL_ID: journal_id}
         if broken := sorted(key for key, value in entry["values"].items() if _broken(value)):
             tags["not_finite"] = ", ".join(broken)[:5000]
         values = {key: value for key, value in entry["values"].items() if key not in broken}
         cell = find_or_create(self._client, parent.info.experiment_id, entry["name"], entry["time"], tags)
         at_start = {"time": entry["time"], "step": 0}
-        pictures = [{"kind": "image", "key": key, "file": file} for key, file in entry.get("images", {}).items()]
+        pictures = [{"kind": "image", "time": entry["time"], **picture} for picture in entry.get("images", [])]
         self._stored[cell.info.run_id] = _Stored(self._client, cell)
-        self.send(cell.info.run_id, folder, [picture | at_start for picture in pictures])
+        self.send(cell.info.run_id, folder, pictures)
         self._metrics(cell.info.run_id, [{"values": values} | at_start])
         self._client.set_terminated(cell.info.run_id, "FINISHED", entry["time"])
         del self._stored[cell.info.run_id]

@@ -48,7 +48,11 @@ def settle(client: MlflowClient, run: Run) -> None:
     if stage is None:
         return
     experiment = run.info.experiment_id
-    runs = search(client, experiment, f"tags.`{STAGE}` = '{_plain(stage)}' and tags.stage != 'cell'")
+    runs = [
+        found
+        for found in search(client, experiment, f"tags.`{STAGE}` = '{_plain(stage)}'")
+        if PARENT not in found.data.tags
+    ]
     for other, shown in zip(runs, _latest(runs), strict=True):
         if other.data.tags.get(LATEST) == shown:
             continue

@@ -148,14 +148,17 @@ class Run:
             name: of the child run, unlike any other of this run: ``freeze_g flat s0 weights 16``.
             tags: where the cell stands, and its gates; the tags of this run are inherited.
             metrics: its numbers; NaN and infinite ones are left out, for MLflow would sort them among the good ones.
-            images: key -> picture, as for ``log_image``.
+            images: key -> picture, as for ``log_image``, or a series of them: key -> {step: picture}.
         """
         values = {key: float(value) for key, value in metrics.items()}
-        files = {key: f"images/cell~{_file(name)}~{_file(key)}.png" for key in images or {}}
-        for key, file in files.items():
-            _save_png((images or {})[key], self.folder / file)
+        pictures = []
+        for key, image in (images or {}).items():
+            for step, picture in image.items() if isinstance(image, Mapping) else [(0, image)]:
+                file = f"images/cell~{_file(name)}~{_file(key)}-{step}.png"
+                _save_png(picture, self.folder / file)
+                pictures.append({"key": key, "step": int(step), "file": file})
         shown = {key: mask(str(value)) for key, value in tags.items()}
-        self._journal.append("cell", name=name, tags=shown, values=values, images=files)
+        self._journal.append("cell", name=name, tags=shown, values=values, images=pictures)
 
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Record settings, flattened with dots.
