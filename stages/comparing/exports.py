@@ -94,9 +94,7 @@ def headline(views: Sequence[View], found: Mapping[str, Any]) -> dict[str, dict[
             start, chosen = view.start(method), view.chosen[method]
             entry: dict[str, Any] = {
                 "no_swap": None if start is None else _measured(view, start),
-                "recommended": None
-                if chosen is None
-                else {"where": _label(chosen), **_measured(view, chosen)},
+                "recommended": None if chosen is None else {"where": _label(chosen), **_measured(view, chosen)},
                 "gates": {} if start is None else {k.removeprefix(GATE): v for k, v in start.gates.items()},
             }
             if method in view.rivals:

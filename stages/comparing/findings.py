@@ -55,7 +55,9 @@ def _known(value: float) -> float | None:
 
 def _points(view: View) -> list[dict[str, Any]]:
     beaten = dominated(view.points, view.scale.key)
-    return [_plain(point, index in beaten, view.chosen[point.method] is point) for index, point in enumerate(view.points)]
+    return [
+        _plain(point, index in beaten, view.chosen[point.method] is point) for index, point in enumerate(view.points)
+    ]
 
 
 def _plain(point: Point, is_dominated: bool, is_recommended: bool) -> dict[str, Any]:

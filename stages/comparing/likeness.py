@@ -37,7 +37,9 @@ def trained_on(techniques: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dic
         techniques: method -> technique -> settings.
     """
     found = {
-        method: [name for technique, own in used.items() if technique in OPTIMISES for name in OPTIMISES[technique](own)]
+        method: [
+            name for technique, own in used.items() if technique in OPTIMISES for name in OPTIMISES[technique](own)
+        ]
         for method, used in techniques.items()
     }
     return {method: names for method, names in found.items() if names}

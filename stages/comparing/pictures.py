@@ -37,7 +37,7 @@ def shown(measured: Measured) -> list[Evaluation]:
 
 
 def copy_pictures(measured: Measured, trained: Path, out: Path) -> None:
-    """Copy the pictures of evaluations, and the last sample sheet of their trainings, to a folder each below ``out``."""
+    """Copy pictures of evaluations and the last sample sheet of their trainings, to a folder each below ``out``."""
     out.mkdir()
     for evaluation in shown(measured):
         target = out / f"{evaluation.method}-{evaluation.dataset}"

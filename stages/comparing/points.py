@@ -90,9 +90,7 @@ def _point(dataset: str, method: str, where: Place, cells: Sequence[Cell]) -> Po
 def worst_gates(cells: Sequence[Cell]) -> dict[str, str]:
     """Return the worst verdict of every gate over some cells."""
     names = dict.fromkeys(name for cell in cells for name in cell.gates)
-    return {
-        name: max((cell.gates[name] for cell in cells if name in cell.gates), key=VERDICTS.index) for name in names
-    }
+    return {name: max((cell.gates[name] for cell in cells if name in cell.gates), key=VERDICTS.index) for name in names}
 
 
 def points_of(measured: Measured, cells: Sequence[Cell]) -> list[Point]:

@@ -131,8 +131,8 @@ def _cell(name: tuple[str, str, str], row: Mapping[str, Any]) -> Cell:
     for gate, verdict in gates.items():
         if verdict not in VERDICTS:
             raise ValueError(f"{gate} is {verdict!r}, expected one of {', '.join(VERDICTS)}")
-    where = (str(row["snapshot"]), float(row["kimg"]), str(row["swap"]), int(row["level"]))
-    return Cell(*name, *where, numbers(row), gates)
+    snapshot, swap = str(row["snapshot"]), str(row["swap"])
+    return Cell(*name, snapshot, float(row["kimg"]), swap, int(row["level"]), numbers(row), gates)
 
 
 def numbers(values: Mapping[str, Any]) -> dict[str, float]:

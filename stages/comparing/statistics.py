@@ -118,8 +118,8 @@ def _over_seeds(contest: Contest, measure: str) -> Found | None:
     both = [seed for seed in mine if seed in theirs]
     if len(both) < SEEDS:
         return None
-    sides = (np.array([side[seed] for seed in both]) for side in (mine, theirs))
-    result = seed_difference(*sides, view.rules.confidence)
+    first, second = (np.array([side[seed] for seed in both]) for side in (mine, theirs))
+    result = seed_difference(first, second, view.rules.confidence)
     return Found(contest, measure, result, len(both))
 
 
@@ -195,4 +195,6 @@ def _kind(view: View, measure: str) -> str:
 def find(rows: Sequence[dict[str, Any]], dataset: str, method: str, measure: str, at: str) -> dict[str, Any] | None:
     """Return one difference."""
     wanted = (dataset, method, measure, at)
-    return next((row for row in rows if tuple(row[name] for name in ("dataset", "method", "measure", "at")) == wanted), None)
+    return next(
+        (row for row in rows if tuple(row[name] for name in ("dataset", "method", "measure", "at")) == wanted), None
+    )

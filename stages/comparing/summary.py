@@ -45,7 +45,9 @@ def _best(view: View, best: str, able: dict[str, Point]) -> str:
     open_ = [method for method in others if method not in tests or not tests[method]["significant"]]
     others.sort(key=lambda method: -able[method].mean[SIMILARITY])
     beaten = [f"{readable(m)} {number(able[m].mean[SIMILARITY], 2)}" for m in others]
-    text = f"Without a swap {readable(best)} keeps the face best: similarity {own} ({meaning}), against {_listed(beaten)}."
+    text = (
+        f"Without a swap {readable(best)} keeps the face best: similarity {own} ({meaning}), against {_listed(beaten)}."
+    )
     if not open_:
         return f"{text} {_all(len(others))} significant."
     names = _listed([readable(method) for method in others if method in open_])
@@ -99,7 +101,9 @@ def _trainings(view: View) -> str:
     if least >= SEEDS:
         return f"Every method was trained {count(least)} times, and the luck of training is included."
     times = "once" if least <= 1 else "twice"
-    return f"Some or all methods were trained only {times}: the luck of training is not included in what is significant."
+    return (
+        f"Some or all methods were trained only {times}: the luck of training is not included in what is significant."
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from model.metrics.significance import hypervolume, hypervolume_interval, knee, knee_frequency, resampled_means, spearman
+from model.metrics.significance import (
+    hypervolume,
+    hypervolume_interval,
+    knee,
+    knee_frequency,
+    resampled_means,
+    spearman,
+)
 from stages.comparing.likeness import SIMILARITY
 from stages.comparing.points import Point, unswapped
 from stages.comparing.table import Floats
