@@ -114,9 +114,10 @@ def _best(points: Sequence[Point], key: str, optimised: Mapping[str, Sequence[st
     family = parse(key).family
     better = SHOWN[family].better
     values = [p.mean[key] for p in points if p.ranked and key in p.mean and family not in optimised.get(p.method, ())]
-    if len(values) < 2 or not better:
+    rounded = {round(value, SHOWN[family].digits) for value in values}
+    if len(rounded) < 2 or not better:
         return None
-    return round(min(values) if better == "lower" else max(values), SHOWN[family].digits)
+    return min(rounded) if better == "lower" else max(rounded)
 
 
 def _row(view: View, point: Point, keys: Sequence[str], best: Mapping[str, float | None]) -> str:

@@ -68,12 +68,12 @@ def _cost(view: View, best: str, able: dict[str, Point], differences: Sequence[d
         return [f"Its style distance (KID x 10³) is {own}{range_}."]
     theirs = number(able[baseline].mean[key], 1)
     found = find(differences, view.dataset, best, key, NO_SWAP)
-    numbers = f"KID x 10³ {own} against {theirs} of the {readable(baseline)}{range_}"
+    numbers = f"style distance (KID x 10³) {own} against {theirs} of the {readable(baseline)}{range_}"
     if found is None or not found["significant"]:
         return [f"That costs no style that could be told from chance: {numbers}; not significant."]
     if found["difference"] > 0:
         return [f"That costs style: {numbers}; the difference is significant."]
-    return [f"It costs no style; it is even drawn more like the drawings: {numbers}; the difference is significant."]
+    return [f"That costs no style; its pictures are even closer to the drawings: {numbers}; a significant difference."]
 
 
 def _swapped(view: View, best: str, start: Point) -> list[str]:
@@ -100,10 +100,9 @@ def _trainings(view: View) -> str:
     least = min(counts, default=0)
     if least >= SEEDS:
         return f"Every method was trained {count(least)} times, and the luck of training is included."
+    who = "Every method was" if max(counts, default=0) == least else "Some methods were"
     times = "once" if least <= 1 else "twice"
-    return (
-        f"Some or all methods were trained only {times}: the luck of training is not included in what is significant."
-    )
+    return f"{who} trained only {times}: the luck of training is not included in what is called significant."
 
 
 def _listed(names: Sequence[str]) -> str:
