@@ -71,11 +71,10 @@ class EvaluateParams:
                 f"images is {self.images} and pairs {self.pairs}; expected at least {FEWEST} images and 2 to images "
                 "pairs"
             )
-        tiles = self.tiles.first + self.tiles.random + self.tiles.worst
-        if tiles > self.pairs:
+        if max(self.tiles.first + self.tiles.random, self.tiles.worst) > self.pairs:
             raise ValueError(
-                f"tiles are {self.tiles.first} + {self.tiles.random} + {self.tiles.worst} = {tiles} of {self.pairs} "
-                "pairs; expected no more tiles than pairs"
+                f"tiles are {self.tiles.first} first, {self.tiles.random} random others and {self.tiles.worst} worst "
+                f"of {self.pairs} pairs; expected no more tiles than pairs"
             )
         if self.path_length < 0:
             raise ValueError(f"path_length is {self.path_length}; expected 0 (not measured) or more")
