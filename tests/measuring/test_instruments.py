@@ -51,8 +51,8 @@ def test_every_missing_file_is_named_with_its_size_its_place_and_three_ways_out(
     assert first == (
         f"fid[inception] needs inception_2015 (91.2 MB), which is not here "
         f"({lock.parent}/weights/inception_2015.safetensors): run `cartoon-pipeline weights fetch inception_2015` "
-        "where there is internet, or copy the file and run `cartoon-pipeline weights import inception_2015 FILE`, or drop "
-        "inception from evaluate.style in params.yaml"
+        "where there is internet, or copy the file and run `cartoon-pipeline weights import inception_2015 FILE`, "
+        "or drop inception from evaluate.style in params.yaml"
     )
     assert second.startswith("lpips[lpips_vgg] needs vgg16 (528 MB)")
     assert "drop lpips_vgg from evaluate.likeness and evaluate.diversity" in second
