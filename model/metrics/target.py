@@ -1,0 +1,73 @@
+"""How well drawings fit the target style: every distance between two sets of features, by their full names."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.metrics.frechet import Features, Values, checked_features, frechet_distance
+from model.metrics.kid import kid
+from model.metrics.memorisation import copy_rate, nn_ratio
+from model.metrics.names import key
+from model.metrics.prdc import prdc
+
+SHARES = ("precision", "recall", "density", "coverage", "coverage_expected")
+
+
+class TargetSide:
+    """The real images' half of all distribution metrics, by one extractor: compared with every cell."""
+
+    def __init__(self, name: str, train: Values, heldout: Values, seed: int) -> None:
+        """Hold the features of real images.
+
+        Args:
+            name: of the extractor, which every metric's name carries.
+            train: features of the images trained on, ``[N, d]``, N >= 12.
+            heldout: of those held out, ``[K, d]``, K >= 2.
+            seed: of subsets and of the two halves of :meth:`floor`.
+
+        Raises: ValueError for broken features (see :func:`model.metrics.frechet.checked_features`).
+        """
+        self.name, self.seed = name, seed
+        self.train: Features = checked_features(f"{name}: training images", train)
+        self.heldout: Features = checked_features(f"{name}: held-out images", heldout)
+
+    def scores(self, features: Values, n: int) -> dict[str, float]:
+        """Measure a cell's images against the real ones.
+
+        Args:
+            features: of generated images by the same extractor, ``[n, d]``.
+            n: how many they are, as the metrics' names say.
+
+        Returns: by name (``fid1k[stylenet-0123abcd]``): fid, fid_heldout, fid_gap (held-out minus training: grows
+            with copying, and with n_train / n_heldout alone, so compare it with that of :meth:`floor`), kid_x1e3,
+            kid_x1e3_std, kid_heldout_x1e3, kid_subset_x1e3 (only where both sides have more images than a subset),
+            precision, recall, density, coverage, coverage_expected, nn_ratio, copy_rate.
+        Raises: ValueError if ``n`` is not their number, or for broken features.
+        """
+        raise NotImplementedError
+
+    def blocks(self, features: Values, count: int) -> dict[str, NDArray[np.float64]]:
+        """FID and KID to the training images on ``count`` disjoint blocks of z: what another draw of z would change.
+
+        Args:
+            features: of generated images, ``[n, d]``, in the order of z; the last ``n % count`` are left out.
+            count: blocks, each of ``n // count`` images.
+
+        Returns: ``fid`` and ``kid_x1e3``, one number per block ``[count]``, under the names of the whole set's metrics
+            (their spread is comparable; FIDs themselves are larger on fewer images).
+        Raises: ValueError for fewer than two images per block.
+        """
+        raise NotImplementedError
+
+    def floor(self, n: int) -> dict[str, float]:
+        """What the metrics say of real images against real images: no generator can be asked for less.
+
+        Args:
+            n: of generated images in the cells' names, so that a table's columns line up.
+
+        Returns: two disjoint halves of the training images under ``fid``, ``kid_x1e3``, ... and shares; training
+            against held-out images under ``fid_heldout`` and ``kid_heldout_x1e3``; and the counts behind them:
+            ``n_half``, ``n_other_half``, ``n_real``, ``n_heldout``.
+        """
+        raise NotImplementedError
