@@ -5,23 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from model.metrics.gates import Limits
 from model.metrics.prdc import COVERAGE_K
 
 FEWEST = 2 * (COVERAGE_K + 1)  # images on a side: with less, one of two halves has no k-th neighbours
 OnMissing = Literal["error", "skip"]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Below ``alarm``, or ``fail``, a cell is marked."""
-
-    alarm: float
-    fail: float
-
-    def __post_init__(self) -> None:
-        """Refuse limits in the wrong order."""
-        if not 0 <= self.fail <= self.alarm:
-            raise ValueError(f"alarm is {self.alarm:g} and fail {self.fail:g}; expected 0 <= fail <= alarm")
 
 
 @dataclass(frozen=True)
