@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 from model.data.images import UInt8
 from model.data.sheets import sheet
+from model.metrics.extractors.base import Instrument
+from model.metrics.extractors.catalogue import kind_of
+from model.metrics.names import key
+from model.metrics.pairs import worst
 from stages.measuring.settings import TileParams
 
 FAILURES = 8  # pairs on the sheet of the worst
@@ -25,13 +29,11 @@ class Headline:
 
     measure: str  # key of the metric
     values: NDArray[np.float64]  # [n_pairs]
-    worse: int  # +1 where large is bad, -1 where small is
 
     def worst(self, count: int) -> Indices:
         """Return the indices of the worst pairs, worst first; pairs without a value are never among them."""
-        badness = np.where(np.isnan(self.values), -np.inf, self.worse * self.values)
-        order = np.argsort(-badness, kind="stable")[:count].astype(np.int64)
-        return order[np.isfinite(badness[order])]
+        order = worst(self.measure, self.values, count).astype(np.int64)
+        return order[~np.isnan(self.values[order])]
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,20 @@ def pick(tiles: TileParams, headline: Headline, seed: int) -> Picks:
     rng = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, 1]))
     random = np.sort(rng.choice(np.arange(len(first), count), tiles.random, replace=False))
     return Picks(first, random, headline.worst(tiles.worst), headline)
+
+
+def headline_of(likeness: Mapping[str, Instrument]) -> str:
+    """Return the measure that says which pairs are the worst: that of the first network asked for.
+
+    Identities do not rank pairs (a drawing without a face has none); without any network it is the likeness of edges.
+    """
+    for name, instrument in likeness.items():
+        role = kind_of(name).role
+        if role == "attributes":
+            return "landmark_nme"
+        if role in ("features", "patches", "distance"):
+            return key("lpips" if role == "distance" else "cos", extractor=instrument.name)
+    return "edge_ssim"
 
 
 def strip(tiles: UInt8) -> UInt8:

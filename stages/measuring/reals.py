@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,9 +52,9 @@ def open_reals(lmdb: Path, resolution: int) -> Reals:
     return reals
 
 
-def read_images(images: LmdbImages, indices: Sequence[int]) -> NDArray[np.uint8]:
+def read_images(images: LmdbImages, indices: Iterable[int]) -> NDArray[np.uint8]:
     """Decode some images, ``[N, R, R, 3]``."""
-    return np.stack([images[index] for index in indices])
+    return np.stack([images[int(index)] for index in indices])
 
 
 def take_features(images: LmdbImages, extractor: FeatureExtractor) -> Floats:

@@ -1,4 +1,4 @@
-"""What every cell is compared with: real images (style), the source's pictures (likeness), training images (variety)."""
+"""What every cell is compared with: real images (style), the source's pictures (likeness), its own (variety)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from model.metrics.diversity import Diversity, feature_ruler, picture_ruler
 from model.metrics.extractors.base import FeatureExtractor
 from model.metrics.extractors.cached import cached
 from model.metrics.extractors.catalogue import kind_of
-from model.metrics.gates import Verdict, gate, worst_of
+from model.metrics.gates import Limits, gate, worst_of
 from model.metrics.names import key
 from model.metrics.pairs import Seen, SourceSide, own_names
 from model.metrics.target import TargetSide
@@ -64,15 +64,13 @@ class StyleSide:
         images = drawn.features(self.varied_by)[:VARIED] if self.varied_by else drawn.varied.read()
         return self.diversity.scores(images)
 
-    def gates(self, scores: Mapping[str, float | None], settings: EvaluateParams, n: int) -> dict[str, Verdict | None]:
-        """Judge a cell: does it copy training images, does it draw the same all over again?"""
-        copies = [scores[key("nn_ratio", n, name)] for name in self.targets]
-        variety = [value for measure, value in scores.items() if measure.startswith("variety[")]
+    def gates(self, scores: Mapping[str, float | None], settings: EvaluateParams) -> dict[str, str | None]:
+        """Judge a cell: does it copy training images, does it draw the same all over again? None: not measured."""
+        copies = [key("nn_ratio", settings.images, name) for name in self.targets]
+        varied = [measure for measure in scores if measure.startswith("variety[")]
         return {
-            "gate_memorisation": worst_of(*(gate(value, settings.gates.nn_ratio) for value in copies if value is not None)),
-            "gate_collapse": worst_of(*(gate(value, settings.gates.variety) for value in variety if value is not None))
-            if variety
-            else None,
+            "gate_memorisation": _judge(scores, copies, settings.gates.nn_ratio),
+            "gate_collapse": _judge(scores, varied, settings.gates.variety),
         }
 
 
@@ -109,6 +107,12 @@ def open_style(opened: Opened, reference: Path, reals: Reals, settings: Evaluate
         diversity, varied_by = Diversity(feature_ruler(ruler.name), train, settings.seed), ruler.name
         extractors.setdefault(ruler.name, cached(ruler, CACHE_BYTES))
     return StyleSide(targets, extractors, diversity, varied_by, not_run)
+
+
+def _judge(scores: Mapping[str, float | None], measures: list[str], limits: Limits) -> str | None:
+    """Return the gravest verdict of those measures that have a value."""
+    values = [value for measure in measures if (value := scores[measure]) is not None]
+    return worst_of(*(gate(value, limits) for value in values)) if values else None
 
 
 class Likeness:
