@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from pipeline.params import read_section
 from pipeline.tracking import Run
@@ -16,7 +16,7 @@ def reference(params: Path, lmdb: Path, out: Path, run: Run) -> None:
     """Take the features of the images in --lmdb by every measuring network of --params that needs some; write --out."""
     style = read_section(params, "evaluate.style", tuple[str, ...])
     diversity = read_section(params, "evaluate.diversity", str)
-    on_missing: OnMissing = read_section(params, "evaluate.on_missing", cast(type[OnMissing], OnMissing))
+    on_missing: OnMissing = read_section(params, "evaluate.on_missing", cast(Any, OnMissing))
     seed = read_section(params, "evaluate.seed", int)
     resolution = read_section(params, "pretrained.resolution", int)  # of what will be compared with them
     names = {"style": style, "diversity": (diversity,)}

@@ -21,7 +21,8 @@ ROLES = {  # setting -> roles of the networks that can stand there
     "likeness": ("attributes", "features", "patches", "distance", "identity"),
     "diversity": ("features", "patches", "distance"),
 }
-METRICS: Mapping[str, Mapping[str, tuple[str, ...]]] = {  # setting and role of a network -> what is not measured without it
+# setting and role of a network -> what is not measured without it
+METRICS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "style": {"features": ("fid", "kid_x1e3", "precision", "nn_ratio")},
     "likeness": {
         "attributes": ("landmark_nme", "attribute_mse"), "features": ("cos", "retrieval_top1"),

@@ -8,18 +8,18 @@ from stages.measuring.galleries import Headline, failures, nearest, pick, strip
 from stages.measuring.settings import TileParams
 
 
-def headline(worse: int = 1) -> Headline:
-    return Headline("landmark_nme", np.array([0.3, 0.9, np.nan, 0.1, 0.9, 0.5]), worse)
+def headline(measure: str = "landmark_nme") -> Headline:
+    return Headline(measure, np.array([0.3, 0.9, np.nan, 0.1, 0.9, 0.5]))
 
 
 def test_the_worst_are_the_largest_or_the_smallest_as_the_measure_means_it() -> None:
     assert headline().worst(3).tolist() == [1, 4, 5]
-    assert headline(worse=-1).worst(2).tolist() == [3, 0]
+    assert headline("cos[net-01234567]").worst(2).tolist() == [3, 0]
 
 
 def test_a_pair_without_a_value_is_never_among_the_worst() -> None:
     assert 2 not in headline().worst(6).tolist()
-    assert 2 not in headline(worse=-1).worst(6).tolist()
+    assert 2 not in headline("cos[net-01234567]").worst(6).tolist()
 
 
 def test_tiles_are_the_first_random_others_and_the_worst() -> None:
@@ -34,7 +34,7 @@ def test_tiles_are_the_first_random_others_and_the_worst() -> None:
 
 
 def test_random_tiles_are_the_same_every_time_and_others_for_another_seed() -> None:
-    values = Headline("x", np.arange(200.0), 1)
+    values = Headline("landmark_nme", np.arange(200.0))
     rows = [pick(TileParams(1, 8, 0), values, seed).random.tolist() for seed in (1, 1, 2)]
     assert rows[0] == rows[1] != rows[2]
 
