@@ -1,4 +1,7 @@
-"""Verdicts on a generator that no average shows: does it copy its training images, does it draw one face only?"""
+"""Verdicts on a generator that no distance to real images gives: does it copy them, does it draw one face only?
+
+The collapse gate is :func:`gate` on ``variety`` (see :meth:`model.metrics.diversity.Diversity.variety`).
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,17 @@ def gate(value: float, limits: Limits) -> Verdict:
     if math.isnan(value):
         raise ValueError("a gate needs a measured value, got NaN")
     return "fail" if value < limits.fail else "alarm" if value < limits.alarm else "pass"
+
+
+def memorisation(nn_ratio: float, nn_ratio_tenth: float, limits: Limits) -> Verdict:
+    """Judge whether training images come back: most of the time, or at least once in ten images.
+
+    Args:
+        nn_ratio: see :func:`model.metrics.memorisation.nn_ratio`.
+        nn_ratio_tenth: see :func:`model.metrics.memorisation.nn_ratio_tenth`; NaN (not measurable) is left out.
+        limits: of both.
+    """
+    return worst_of(*(gate(value, limits) for value in (nn_ratio, nn_ratio_tenth) if not math.isnan(value)))
 
 
 def worst_of(*verdicts: Verdict) -> Verdict:

@@ -44,6 +44,11 @@ class AttributeFeatures:
         return self.reader(images)
 
     @property
+    def attribute_names(self) -> tuple[str, ...]:
+        """Names of the attributes, in their order."""
+        return self.reader.attribute_names
+
+    @property
     def eyes(self) -> tuple[int, int]:
         """Rows of the two eye centres among the landmarks."""
         return self.reader.eyes
