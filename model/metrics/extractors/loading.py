@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -77,6 +78,17 @@ def built(make: Callable[[], nn.Module]) -> nn.Module:
     """Build a network whose weights are about to be replaced, without touching the global random numbers."""
     with torch.random.fork_rng(devices=[]):
         return make()
+
+
+def extra(module: str) -> Any:
+    """Import a library that only some measuring networks need; MissingInputError saying how to install it."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingInputError(
+            f"{module}: cannot be imported ({error}), expected it for this measuring network; "
+            "pip install 'cartoon-pipeline[eval]'"
+        ) from error
 
 
 def digest(*paths: Path) -> str:

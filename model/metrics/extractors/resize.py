@@ -24,7 +24,7 @@ def clean(images: Images, size: int) -> Floats:
     for image, out in zip(images, resized, strict=True):
         for channel in range(3):
             plane = Image.fromarray(image[:, :, channel].astype(np.float32))
-            out[channel] = plane.resize((size, size), Image.Resampling.BICUBIC)
+            out[channel] = np.asarray(plane.resize((size, size), Image.Resampling.BICUBIC))
     return np.clip(resized, 0.0, 255.0, out=resized)
 
 

@@ -44,25 +44,32 @@ def check_images(images: Images) -> None:
 def in_batches(
     images: Images, prepare: Callable[[Images], Tensor], run: Callable[[Tensor], Tensor], device: torch.device
 ) -> Floats:
-    """Run a network over images; the last batch is filled up.
-
-    Kernels differ by batch size, and an image's features must not depend on its company.
+    """Run a network over images.
 
     Args:
         images: uint8 ``[N, S, S, 3]``.
-        prepare: uint8 images -> what the network reads, float32 ``[N, 3, s, s]``.
+        prepare: uint8 images -> what the network reads, float32 ``[N, ...]``.
         run: that -> float32 ``[N, ...]``.
         device: where ``run`` computes.
 
     Returns: float32 ``[N, ...]``.
     """
     check_images(images)
+    return run_whole(len(images), lambda part: prepare(images[part]), run, device)
+
+
+def run_whole(
+    count: int, ready: Callable[[slice], Tensor], run: Callable[[Tensor], Tensor], device: torch.device
+) -> Floats:
+    """Run a network over ``count`` things, of which ``ready`` gives a part, in batches of one size.
+
+    The last batch is filled up: kernels differ by batch size, and a result must not depend on what it came with.
+    """
     size = ON_GPU if device.type == "cuda" else ON_CPU
     results = []
     with exact():
-        for start in range(0, len(images), size):
-            part = images[start : start + size]
-            ready = prepare(part)
-            filled = torch.cat([ready, ready[-1:].expand(size - len(part), *ready.shape[1:])])
+        for start in range(0, count, size):
+            part = ready(slice(start, min(start + size, count)))
+            filled = torch.cat([part, part[-1:].expand(size - len(part), *part.shape[1:])])
             results.append(run(filled.to(device))[: len(part)].float().cpu().numpy())
     return np.ascontiguousarray(np.concatenate(results))
