@@ -29,7 +29,7 @@ METRICS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "patches": ("cos", "retrieval_top1", "selfsim"), "distance": ("lpips",),
         "identity": ("arcface_cos", "face_detect_rate"),
     },
-    "diversity": {"features": ("variety", "intra_distance"), "distance": ("variety", "intra_lpips", "ppl")},
+    "diversity": {"features": ("variety", "intra_distance", "ppl"), "distance": ("variety", "intra_lpips", "ppl")},
 }  # fmt: skip
 EXPECTED = (  # what readers look for: setting, network
     ("style", "inception"), ("style", "dinov2_l14"), ("likeness", "dinov2_b14"), ("likeness", "lpips_vgg"),

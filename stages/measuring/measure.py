@@ -24,7 +24,7 @@ from stages.measuring.instruments import Opened, Reasons
 from stages.measuring.reals import Reals, read_images
 from stages.measuring.settings import EvaluateParams
 from stages.measuring.sides import VARIED, Likeness, Rows, StyleSide, finite
-from stages.measuring.smoothness import Smoothness
+from stages.measuring.smoothness import open_smoothness
 
 NAMED_Z = 1000  # the hash of z covers the first so many
 Numbers = dict[str, float | None]
@@ -58,8 +58,7 @@ class Study:
         """Draw the z; nothing else is computed yet."""
         self.cells, self.reals, self.style, self.opened, self.settings = cells, reals, style, opened, settings
         self.z = latents(settings.seed, "evaluate", 0, settings.images, cells.source.config.z_dim)
-        count = settings.path_length
-        self.smoothness = Smoothness(cells, opened, settings.seed, count) if count else None
+        self.smoothness = open_smoothness(cells, opened, settings)
         self.found = Found()
 
     @property

@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import MissingInputError
-from model.metrics.diversity import Diversity, feature_ruler, picture_ruler
+from model.metrics.diversity import Diversity, FeatureRuler, PictureRuler, chosen_rows
 from model.metrics.extractors.base import FeatureExtractor
 from model.metrics.extractors.cached import cached
 from model.metrics.extractors.catalogue import kind_of
-from model.metrics.gates import Limits, gate, worst_of
+from model.metrics.gates import gate, memorisation, worst_of
 from model.metrics.names import key
 from model.metrics.pairs import Seen, SourceSide, own_names
 from model.metrics.target import TargetSide
 from stages.measuring.drawn import Drawn
 from stages.measuring.instruments import Opened, Reasons, left_out
-from stages.measuring.reals import Reals, read_features
+from stages.measuring.reals import Reals, read_features, read_images
 from stages.measuring.settings import EvaluateParams
 from stages.measuring.values import Kind
 
@@ -66,12 +66,18 @@ class StyleSide:
 
     def gates(self, scores: Mapping[str, float | None], settings: EvaluateParams) -> dict[str, str | None]:
         """Judge a cell: does it copy training images, does it draw the same all over again? None: not measured."""
-        copies = [key("nn_ratio", settings.images, name) for name in self.targets]
-        varied = [measure for measure in scores if measure.startswith("variety[")]
-        return {
-            "gate_memorisation": _judge(scores, copies, settings.gates.nn_ratio),
-            "gate_collapse": _judge(scores, varied, settings.gates.variety),
-        }
+        n, limits = settings.images, settings.gates
+        copies = [
+            memorisation(
+                _number(scores[key("nn_ratio", n, name)]),
+                _number(scores[key("nn_ratio_tenth", n, name)]),
+                limits.nn_ratio,
+            )
+            for name in self.targets
+        ]
+        varied = [value for measure, value in scores.items() if measure.startswith("variety[") and value is not None]
+        collapse = worst_of(*(gate(value, limits.variety) for value in varied)) if varied else None
+        return {"gate_memorisation": worst_of(*copies), "gate_collapse": collapse}
 
 
 def open_style(opened: Opened, reference: Path, reals: Reals, settings: EvaluateParams) -> StyleSide:
@@ -95,7 +101,9 @@ def open_style(opened: Opened, reference: Path, reals: Reals, settings: Evaluate
     diversity, varied_by = None, ""
     for kind, ruler in opened.of("diversity").items():  # one, or none whose weights are here
         if kind_of(kind).role == "distance":
-            diversity = Diversity(picture_ruler(ruler), reals.train.read_all(), settings.seed)
+            pictures = PictureRuler(ruler)
+            some = chosen_rows(len(reals.train), pictures.most, settings.seed)  # those that it would choose of all
+            diversity = Diversity(pictures, read_images(reals.train, some), settings.seed)
             continue
         try:
             train, _ = read_features(reference, ruler, reals.digest)
@@ -104,15 +112,9 @@ def open_style(opened: Opened, reference: Path, reals: Reals, settings: Evaluate
                 raise
             not_run += left_out("diversity", [kind], str(error))
             continue
-        diversity, varied_by = Diversity(feature_ruler(ruler.name), train, settings.seed), ruler.name
+        diversity, varied_by = Diversity(FeatureRuler(ruler.name), train, settings.seed), ruler.name
         extractors.setdefault(ruler.name, cached(ruler, CACHE_BYTES))
     return StyleSide(targets, extractors, diversity, varied_by, not_run)
-
-
-def _judge(scores: Mapping[str, float | None], measures: list[str], limits: Limits) -> str | None:
-    """Return the gravest verdict of those measures that have a value."""
-    values = [value for measure in measures if (value := scores[measure]) is not None]
-    return worst_of(*(gate(value, limits) for value in values)) if values else None
 
 
 class Likeness:
@@ -142,3 +144,7 @@ def finite(values: Mapping[str, float | None]) -> dict[str, float | None]:
     return {
         name: float(value) if value is not None and math.isfinite(value) else None for name, value in values.items()
     }
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
