@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 import torch
 
-from model.blend.kinds import FeatureExchange, Kind, Schedule, levels_of
+from model.blend.kinds import FeatureExchange, Kind, Schedule, WeightExchange, levels_of, other
 from model.blend.sweep import Sweep, picture, whole
 from model.blend.weights import mix_weights
 from model.checkpoint.native import load_generator, read_header, save_networks
 from model.data.images import UInt8, to_uint8, write_png
-from model.data.sheets import sheet, stack
+from model.data.sheets import fit, sheet, stack
 from model.errors import CorruptInputError, UsageError
 from model.files import publish_folder, verify_manifest
 from model.latents.truncation import truncate
@@ -26,6 +26,7 @@ from pipeline.params import read_section
 from pipeline.tracking import Run
 from stages.entry import run as run_stage
 
+TILE = 128  # px on the contact sheet: smaller pictures are enlarged by whole numbers, larger ones reduced
 RESERVED = ("none", "source")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 
@@ -78,9 +79,9 @@ def swap(params: Path, source: Path, trained: Path, out: Path, run: Run) -> None
         for take in track([take for take in takes if take.folder in ("", take.name)], "swap"):
             theirs = load_generator(trained / take.file)
             parents = [read_header(path).sha256 for path in (source / "networks.safetensors", trained / take.file)]
-            made = {"kimg": take.kimg, "parents": dict(zip(("source", "trained"), parents, strict=True))}
+            made = {"kimg": take.kimg, "parents": dict(zip(("source", "target"), parents, strict=True))}
             mixed = _save_blends(settings, (ours, theirs), folder / take.folder, made)
-            sheets.append(_sheet(settings, Sweep(ours, theirs, mixed), _title(kept, takes, take)))
+            sheets += _sheets(settings, Sweep(ours, theirs, mixed), _title(kept, takes, take))
         write_png(folder / "sheet.png", stack(sheets))
     run.log_image("swap", out / "sheet.png")
     run.log_params(
@@ -152,20 +153,50 @@ def _title(kept: Mapping[str, str], takes: Sequence[Take], take: Take) -> str:
 
 
 @torch.no_grad()
-def _sheet(settings: SwapParams, sweep: Sweep, title: str) -> UInt8:
-    """Draw the same faces by the source, every exchange and the tuned generator."""
+def _sheets(settings: SwapParams, sweep: Sweep, title: str) -> list[UInt8]:
+    """Draw the same faces in every way, one sheet per kind: a ladder from the source down to the tuned generator."""
     source, resolutions = sweep.source, sweep.resolutions
+    ladders = _ladders(settings)
+    ends = [whole(side, "source", resolutions) for side in ("source", "target")]
+    steps = [picture(settings.kinds[kind], at, resolutions, "source") for _, rows in ladders for kind, at, _ in rows]
     z = latents(settings.seed, "sheet", 0, settings.faces, source.config.z_dim)
     ws = truncate(source.broadcast(source.mapping(z)), source.w_avg, settings.truncation_psi)
-    down = sorted(settings.levels, reverse=True)
-    wanted = {"source": whole("source", "source", resolutions)}
+    drawn = sweep.draw([*ends, *steps], {"source": ws, "target": ws}, source.synthesis.const_noise())
+    tiles = ([fit(face, TILE) for face in to_uint8(images)] for images in drawn)
+    first, last = next(tiles), next(tiles)
+    sheets = []
+    for words, rows in ladders:
+        between = [next(tiles) for _ in rows]
+        labels = ["source", *(label for *_, label in rows), "tuned"]
+        scale = max(1, TILE // source.config.resolution)
+        sheets.append(sheet([first, *between, last], labels, [], f"{title}. {words}", scale=scale))
+    return sheets
+
+
+def _ladders(settings: SwapParams) -> list[tuple[str, list[tuple[str, int, str]]]]:
+    """Return per sheet its words and its rows (kind, level, label); all schedules are on one."""
+    ladders = []
+    planned = []
     for name, kind in settings.kinds.items():
-        wanted |= {f"{name} {at} px": picture(kind, at, resolutions, "source") for at in levels_of(kind, down)}
-    wanted["tuned"] = whole("target", "source", resolutions)
-    images = sweep.draw(list(wanted.values()), {"source": ws, "target": ws}, source.synthesis.const_noise())
-    tiles = [to_uint8(one) for one in images]
-    rows = [[column[face] for column in tiles] for face in range(settings.faces)]
-    return sheet(rows, [], list(wanted), title, scale=max(1, 128 // source.config.resolution))
+        if isinstance(kind, Schedule):
+            shares = sorted((int(r), f"{r} px {share:g}") for r, share in kind.shares.items())
+            pairs = [", ".join(text for _, text in shares[start : start + 2]) for start in range(0, len(shares), 2)]
+            planned.append((name, 0, "\n".join([name, *pairs])))
+        else:
+            rising = kind.low == "target"  # the level at which the source draws most stands next to the source
+            levels = sorted(settings.levels, reverse=not rising)
+            ladders.append((f"{name}: {_words(kind)}", [(name, at, f"to {at} px") for at in levels]))
+    return ladders + ([("Schedules: the tuned generator's share in every block", planned)] if planned else [])
+
+
+def _words(kind: WeightExchange | FeatureExchange) -> str:
+    """Say what is mixed up to a level and above it."""
+    names = {"source": "source generator", "target": "tuned generator"}
+    low, high = names[kind.low], names[other(kind.low)]
+    if isinstance(kind, FeatureExchange):
+        return f"the {low} draws up to ... px, the {high} goes on; RGB of the {names[kind.rgb_skip].split()[0]} one"
+    fade = "" if kind.width is None else f", a fade of width {kind.width:g}"
+    return f"weights of the {low} up to ... px, of the {high} above{fade}"
 
 
 if __name__ == "__main__":

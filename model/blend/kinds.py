@@ -45,8 +45,8 @@ class WeightExchange:
         """Refuse what cannot be; ValueError."""
         check_choice("low", self.low, get_args(Side))
         check_choice("mapping", self.mapping, get_args(Carrier))
-        if self.width is not None and not self.width > 0:
-            raise ValueError(f"width: found {self.width}, expected a positive number of doublings, or null: hard")
+        if self.width is not None and not 0 < self.width < math.inf:
+            raise ValueError(f"width: found {self.width}, expected a positive number of doublings, or none: hard")
 
     def blend(self, at: int, resolutions: Sequence[int]) -> Blend:
         """Return what the generator of a level is made of.

@@ -199,6 +199,34 @@ class _Run:
         return BlockOutput(state.resolution, features.features, rgb if skip is None else rgb + upsample(skip.rgb))
 
 
+def inject_features(
+    source: Generator,
+    target: Generator,
+    ws: Mapping[Side, Tensor],
+    noise: Noise,
+    *,
+    at: int,
+    low: Side = "source",
+    rgb_skip: Side,
+) -> Tensor:
+    """Draw with one generator up to ``at`` px and let the other go on from its features. No weight changes.
+
+    Args:
+        source: the generator that was fine-tuned from.
+        target: the fine-tuned generator, same architecture.
+        ws: style vectors ``[N, num_ws, w_dim]`` by the generator that reads them; usually of the same z.
+        noise: one map per convolution, shared by both.
+        at: px; 0 gives the picture of the other generator, the resolution that of ``low``.
+        low: who draws the coarse blocks.
+        rgb_skip: whose RGB goes on at ``at`` px, see :class:`model.blend.kinds.FeatureExchange`.
+
+    Returns: images ``[N, 3, R, R]``.
+    Raises: ValueError for a level that does not exist, another ``low`` or ``rgb_skip``, or two architectures.
+    """
+    wanted = picture(FeatureExchange("features", low, rgb_skip), at, source.config.resolutions)
+    return next(Sweep(source, target).draw([wanted], ws, noise))
+
+
 def _inputs(state: State) -> list[State]:
     both = (state.below,) if isinstance(state, Drawn) else (state.features, state.skip)
     return [one for one in both if one is not None]
