@@ -44,45 +44,46 @@ class Ruler(Protocol):
         """Distances of ``[N, ...]`` to each other, ``[N, N]``: symmetric, zeros on the diagonal."""
 
 
-@dataclass(frozen=True)
-class FeatureRuler:
-    """Euclidean distance between features, ``[N, d]``."""
+def feature_ruler(name: str) -> Ruler:
+    """Euclidean distance between features ``[N, d]`` of the extractor called ``name``."""
+    return _Features(name, most=2000, family="intra_distance")  # a matrix of 32 MB
 
-    name: str  # of the extractor
-    most: int = 2000  # a matrix of 32 MB
-    family: str = "intra_distance"
+
+def picture_ruler(distance: PairDistance) -> Ruler:
+    """Perceptual distance (LPIPS) between pictures, uint8 ``[N, H, W, 3]``."""
+    return _Pictures(distance, most=100, family="intra_lpips")  # 4,950 pairs
+
+
+@dataclass(frozen=True)
+class _Features:
+    name: str
+    most: int
+    family: str
 
     def between(self, rows: Rows, others: Rows) -> Floats:
-        """Distances of ``[N, d]`` to ``[M, d]``."""
         return distances(np.asarray(rows, dtype=np.float64), np.asarray(others, dtype=np.float64))
 
     def among(self, rows: Rows) -> Floats:
-        """Distances of ``[N, d]`` to each other."""
         apart = self.between(rows, rows)
         np.fill_diagonal(apart, 0.0)
         return apart
 
 
 @dataclass(frozen=True)
-class PictureRuler:
-    """Perceptual distance between pictures, uint8 ``[N, H, W, 3]``."""
-
+class _Pictures:
     distance: PairDistance
-    most: int = 100  # 4,950 pairs
-    family: str = "intra_lpips"
+    most: int
+    family: str
 
     @property
     def name(self) -> str:
-        """Name of the network."""
         return self.distance.name
 
     def between(self, rows: Rows, others: Rows) -> Floats:
-        """Distances of ``[N, H, W, 3]`` to ``[M, H, W, 3]``."""
         i, j = (side.ravel() for side in np.indices((len(rows), len(others))))
         return self._pairs(rows, others, i, j).reshape(len(rows), len(others))
 
     def among(self, rows: Rows) -> Floats:
-        """Distances of ``[N, H, W, 3]`` to each other; every pair is measured once."""
         i, j = np.triu_indices(len(rows), k=1)
         apart = np.zeros((len(rows), len(rows)))
         apart[i, j] = apart[j, i] = self._pairs(rows, rows, i, j)
@@ -113,7 +114,7 @@ class Diversity:
         """Choose the centres among training images.
 
         Args:
-            ruler: :class:`FeatureRuler` or :class:`PictureRuler`.
+            ruler: :func:`feature_ruler` or :func:`picture_ruler`.
             train: features ``[N, d]`` or pictures ``[N, H, W, 3]``, as the ruler wants, N >= 2.
             seed: of the choice of ``ruler.most`` among more training images.
         """

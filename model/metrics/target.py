@@ -8,8 +8,8 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from model.metrics.frechet import Features, Values, checked_features, frechet_distance
-from model.metrics.kid import kid
+from model.metrics.frechet import Features, Gaussian, Values, checked_features, frechet_between
+from model.metrics.kid import kid, kid_subset
 from model.metrics.memorisation import copy_rate, nn_ratio, nn_ratio_tenth
 from model.metrics.names import key
 from model.metrics.prdc import prdc
@@ -34,6 +34,7 @@ class TargetSide:
         self.name, self.seed = name, seed
         self.train: Features = checked_features(f"{name}: training images", train)
         self.heldout: Features = checked_features(f"{name}: held-out images", heldout)
+        self._near, self._far = Gaussian.fit(self.train), Gaussian.fit(self.heldout)
 
     def scores(self, features: Values, n: int) -> dict[str, float]:
         """Measure a cell's images against the real ones.
@@ -52,9 +53,10 @@ class TargetSide:
         generated = checked_features(f"{self.name}: generated images", features)
         if len(generated) != n:
             raise ValueError(f"{self.name}: {len(generated)} generated images, but their metrics would say {n}")
-        near, far = frechet_distance(generated, self.train), frechet_distance(generated, self.heldout)
+        fitted = Gaussian.fit(generated)
+        near, far = frechet_between(fitted, self._near), frechet_between(fitted, self._far)
         found = {
-            **_kernel(generated, self.train),
+            **self._kernel(generated, self.train),
             "fid": near,
             "fid_heldout": far,
             "fid_gap": far - near,
@@ -83,7 +85,7 @@ class TargetSide:
             raise ValueError(f"{self.name}: {len(generated)} images in {count} blocks, expected at least 2 in each")
         parts = [generated[start : start + size] for start in range(0, size * count, size)]
         found = {
-            "fid": np.array([frechet_distance(part, self.train) for part in parts]),
+            "fid": np.array([frechet_between(Gaussian.fit(part), self._near) for part in parts]),
             "kid_x1e3": np.array([1e3 * kid(part, self.train).value for part in parts]),
         }
         return {key(family, len(generated), self.name): values for family, values in found.items()}
@@ -100,17 +102,23 @@ class TargetSide:
         """
         order = np.random.Generator(np.random.Philox(key=self.seed)).permutation(len(self.train))
         half, other = self.train[order[::2]], self.train[order[1::2]]
-        apart = frechet_distance(half, other)
+        fitted = Gaussian.fit(half)
+        near, far = frechet_between(fitted, Gaussian.fit(other)), frechet_between(fitted, self._far)
         found = {
-            **_kernel(half, other),
-            "fid": apart,
-            "fid_heldout": frechet_distance(self.train, self.heldout),
-            "fid_gap": frechet_distance(half, self.heldout) - apart,
+            **self._kernel(half, other),
+            "fid": near,
+            "fid_heldout": frechet_between(self._near, self._far),
+            "fid_gap": far - near,
             "kid_heldout_x1e3": 1e3 * kid(self.train, self.heldout).value,
             **self._shares(half, other),
         }
         counts = {"half": len(half), "other_half": len(other), "real": len(self.train), "heldout": len(self.heldout)}
         return self._named(found, n) | {f"n_{name}": float(count) for name, count in counts.items()}
+
+    def _kernel(self, generated: Features, real: Features) -> dict[str, float]:
+        whole, subset = kid(generated, real), kid_subset(generated, real, self.seed)
+        found = {"kid_x1e3": 1e3 * whole.value, "kid_x1e3_std": 1e3 * whole.std}
+        return found if subset is None else found | {"kid_subset_x1e3": 1e3 * subset.value}
 
     def _shares(self, real: Features, generated: Features) -> dict[str, float]:
         shares = asdict(prdc(real, generated, self.seed))
@@ -118,9 +126,3 @@ class TargetSide:
 
     def _named(self, found: Mapping[str, float], n: int) -> dict[str, float]:
         return {key(family, n, self.name): value for family, value in found.items()}
-
-
-def _kernel(generated: Features, real: Features) -> dict[str, float]:
-    """Kernel distance from all pairs, its standard error."""
-    whole = kid(generated, real)
-    return {"kid_x1e3": 1e3 * whole.value, "kid_x1e3_std": 1e3 * whole.std}

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from model.metrics.extractors.base import Images
 from model.metrics.extractors.loading import built, digest, extra, fill, read_state
-from model.metrics.extractors.running import best_device, check_images, run_whole
+from model.metrics.extractors.running import best_device, check_images, exact, run_whole
 
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of RGB in [-1, 1]; v0.0 lacked them
 _TINY = 1e-10
@@ -88,6 +88,11 @@ class Lpips:
             return torch.from_numpy(np.ascontiguousarray(pairs)).float() / 127.5 - 1.0
 
         return run_whole(len(first), ready, self._compare, self._device).astype(np.float64)
+
+    def between(self, first: Tensor, second: Tensor) -> Tensor:
+        """Two ``[N, 3, S, S]`` in [-1, 1] that were never rounded to bytes -> distances ``[N]``, for path lengths."""
+        with exact():
+            return self._compare(torch.cat([first, second], dim=1).float().to(self._device))
 
     def _compare(self, pairs: Tensor) -> Tensor:
         distances: Tensor = self._net(*pairs.chunk(2, dim=1))
