@@ -92,7 +92,7 @@ def test_openais_names_of_the_tensors_are_understood(tmp_path: Path) -> None:
     for key, value in state.items():
         if key not in ("cls_token", "pos_embed", "head.weight", "head.bias"):
             for ours, name in names.items():
-                key = key.replace(ours, name)  # noqa: PLW2901
+                key = key.replace(ours, name)
             theirs["visual." + (key.replace("norm.", "ln_post.") if key.startswith("norm.") else key)] = value
     theirs["text_projection"] = torch.zeros(4, 4)  # the other tower is left alone
     save_file({key: value.clone() for key, value in theirs.items()}, tmp_path / "open_clip.safetensors")
