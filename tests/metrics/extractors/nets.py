@@ -19,7 +19,7 @@ def pictures(n: int, size: int = 64, seed: int = 0) -> np.ndarray:
 
 
 def inception_file(path: Path) -> Path:
-    """A seeded network whose normalisation is calibrated, so that its features spread; with a head, as the real file."""
+    """A seeded network with calibrated normalisation, so that its features spread; with a head, as the real file."""
     torch.manual_seed(0)
     net = InceptionNet()
     for layer in net.modules():

@@ -13,7 +13,9 @@ from tests.metrics.extractors.nets import pictures
 
 @pytest.mark.parametrize("size", [32, 256, 300, 512])
 def test_the_clean_resize_is_clean_fids_to_the_last_bit(size: int) -> None:
-    images = np.concatenate([pictures(1, size), np.random.default_rng(1).integers(0, 256, (1, size, size, 3), np.uint8)])
+    images = np.concatenate(
+        [pictures(1, size), np.random.default_rng(1).integers(0, 256, (1, size, size, 3), np.uint8)]
+    )
     theirs = np.stack([build_resizer("clean")(image) for image in images])
     assert np.array_equal(resize.clean(images, 299), theirs.transpose(0, 3, 1, 2))
 

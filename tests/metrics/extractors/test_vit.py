@@ -87,7 +87,8 @@ def test_openais_names_of_the_tensors_are_understood(tmp_path: Path) -> None:
     theirs["visual.positional_embedding"] = state["pos_embed"][0]
     names = {
         "patch_embed.proj": "conv1", "norm_pre": "ln_pre", ".norm1": ".ln_1", ".norm2": ".ln_2", ".fc1": ".c_fc",
-        ".fc2": ".c_proj", "attn.qkv.": "attn.in_proj_", "attn.proj": "attn.out_proj", "blocks.": "transformer.resblocks.",
+        ".fc2": ".c_proj", "attn.qkv.": "attn.in_proj_", "attn.proj": "attn.out_proj",
+        "blocks.": "transformer.resblocks.",
     }  # fmt: skip
     for key, value in state.items():
         if key not in ("cls_token", "pos_embed", "head.weight", "head.bias"):
