@@ -97,7 +97,7 @@ def values_of(name: Key, row: Mapping[str, Any], spread: float) -> list[Values]:
             found.append(Values(*where, measure, kind, row[measure] + luck))
     for metric in (KID, FID):
         luck = noise("/".join((*name, *map(str, where), metric)), BLOCKS)
-        found.append(Values(*where, metric, "blocks", row[metric] + 10 * spread * luck))
+        found.append(Values(*where, metric, "blocks", (row[metric] or 0.0) + 10 * spread * luck))
     return found
 
 
