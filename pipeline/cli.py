@@ -91,11 +91,13 @@ def _parser() -> argparse.ArgumentParser:
     for name, about in (
         ("weights", "list, fetch, import or verify what weights.lock.yaml names"),
         ("datasets", "list datasets, ask for new episodes, pin lists of addresses"),
+        ("study", "rank methods by the answers to the page of blind choices"),
     ):
         # Everything behind it, --help too, is for the process it becomes.
         other = commands.add_parser(name, help=about, add_help=False, prefix_chars="\0")
         other.add_argument("rest", nargs=argparse.REMAINDER)
-        other.set_defaults(command=_downloads, module={"weights": "stages.fetch", "datasets": "stages.sources"}[name])
+        module = {"weights": "stages.fetch", "datasets": "stages.sources", "study": "stages.study"}[name]
+        other.set_defaults(command=_elsewhere, module=module)
     _add_explain(commands)
     verify = commands.add_parser("verify", help="re-hash every output against its manifest, and DVC's cache")
     verify.add_argument("--profile", help="default: all profiles")
@@ -222,8 +224,8 @@ def _new_profile(arguments: argparse.Namespace) -> None:
     )
 
 
-def _downloads(arguments: argparse.Namespace) -> None:
-    """Become the process that fetches; downloading is a stage's work."""
+def _elsewhere(arguments: argparse.Namespace) -> None:
+    """Become the process that does it; downloading and computing are a stage's work."""
     os.chdir(_root(arguments))
     os.execv(sys.executable, [sys.executable, "-m", arguments.module, *arguments.rest])
 
