@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from model.data.images import write_png
+from model.errors import MissingInputError
 from model.files import atomic_write, atomic_write_text, publish_folder
 from pipeline.params import ParamsError, read_section
 from pipeline.tracking import Run
@@ -19,7 +21,13 @@ from stages.report.pictures import Shots, shots_of
 from stages.report.view import View, view_of
 from stages.study.page import study_html
 
+NO_STUDY = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Blind choices</title>
+<h1>Nothing to choose between</h1>
+<p>This comparison has no dataset with pictures of two methods.</p></html>
+"""
 GROUNDS = ("", "-dark")  # in the names of figures
+log = logging.getLogger(__name__)
 AllShots = dict[tuple[str, str], Shots]  # (method, dataset) -> pictures
 
 
@@ -57,7 +65,7 @@ def page(params: Path, data: Path, out: Path, run: Run) -> None:
     }
     drawn = figures(view)
     atomic_write_text(out / "index.html", html(view, shots, drawn, settings.grid_faces, settings.max_mb))
-    atomic_write_text(out / "study.html", study_html(view.table, pictures, settings.study_pairs))
+    atomic_write_text(out / "study.html", _study(view, pictures, settings.study_pairs))
     _hero(view, shots, settings.hero_faces, out / "hero.png")
     with publish_folder(out / "figures") as folder:
         for (name, dataset), images in drawn.items():
@@ -66,6 +74,15 @@ def page(params: Path, data: Path, out: Path, run: Run) -> None:
     with publish_folder(out / "sheets") as folder:
         _sheets(view, shots, settings.sheet_faces, folder)
     _record(run, out)
+
+
+def _study(view: View, pictures: Path, pairs: int) -> str:
+    """Return the page of blind choices; where there are no two methods to choose between, a page that says so."""
+    try:
+        return study_html(view.table, pictures, pairs)
+    except MissingInputError as error:
+        log.warning("study.html asks nothing: %s", error)
+        return NO_STUDY
 
 
 def _hero(view: View, shots: AllShots, faces: int, path: Path) -> None:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 from pipeline.tracking import Run
 from stages.comparing.table import Table
 from stages.page import page
+from tests.browser import chromium as chromium
 from tests.comparing.tables import demo_table, write_data
 
 HOSTILE = "<b>&\"'$x_1$|"
 BREAKOUT = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
 SETTINGS = {"sheet_faces": 3, "hero_faces": 3, "grid_faces": 5, "max_mb": 5.0, "study_pairs": 4}
 FAILING = ("freeze_g", "flat", "s0", "", "features", 32)
-Open = Callable[..., Page]
+Open = Callable[..., "Page"]
 
 
 def hostile_table() -> Table:
@@ -52,33 +54,22 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return publish(tmp_path_factory.mktemp("page"), demo_table(failing=FAILING))
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """A headless Chromium: of the system, or the one CARTOON_BROWSER names."""
-    path = os.environ.get("CARTOON_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no browser: install chromium, or name one in CARTOON_BROWSER")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield launched
-        launched.close()
-
-
 @pytest.fixture
-def show(browser: Browser) -> Iterator[Open]:
+def show(chromium: Browser) -> Iterator[Open]:
     """Open a report's page; at the end of the test nothing may have been said on its console."""
     contexts: list[BrowserContext] = []
     said: list[str] = []
 
     def opened(report: Path, width: int = 1280, scheme: str = "light", script: bool = True) -> Page:
         contexts.append(
-            browser.new_context(
+            chromium.new_context(
                 viewport={"width": width, "height": 800},
                 color_scheme="dark" if scheme == "dark" else "light",
                 java_script_enabled=script,
             )
         )
         found = contexts[-1].new_page()
+        found.set_default_timeout(30_000)
         found.on("console", lambda message: said.append(message.text))
         found.on("pageerror", lambda error: said.append(str(error)))
         found.on("request", lambda request: said.append(request.url) if request.url.startswith("http") else None)

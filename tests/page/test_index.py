@@ -220,3 +220,4 @@ def test_a_comparison_without_pictures_is_still_a_page(tmp_path: Path) -> None:
     assert "Every number" in text
     assert "The same faces" not in text
     assert not (tmp_path / "out" / "hero.png").exists()
+    assert "Nothing to choose between" in (tmp_path / "out" / "study.html").read_text()
