@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,8 @@ from model.metrics.frechet import Features, Values, checked_pair
 PRECISION_K = 3  # Kynkaanniemi et al. 2019, the published value
 COVERAGE_K = 5  # Naeem et al. 2020, the published value
 SUBSETS = 5
-EQUAL = 1e-12  # squared distances below this share of the squared lengths are round-off
+EQUAL = 1e-12  # squared distances that differ by less than this share of the squared lengths differ by round-off
+BLOCK = 2**23  # distances held at once: 64 MB
 
 
 @dataclass(frozen=True)
@@ -27,47 +29,46 @@ class Prdc:
     n: int  # images per side after equalising
 
 
+@dataclass(frozen=True)
+class _Shares:
+    """The four shares of one k."""
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
 def distances(x: Features, y: Features) -> Features:
     """Euclidean distances ``[N, M]``; rows that are equal up to round-off are exactly 0 apart, as ``<=`` needs."""
-    scale = (x * x).sum(axis=1)[:, None] + (y * y).sum(axis=1)[None, :]
+    centre = y.mean(axis=0)  # far from 0 the squares would lose the differences
+    x, y = x - centre, y - centre
+    scale = _lengths(x)[:, None] + _lengths(y)[None, :]
     squares = scale - 2.0 * (x @ y.T)
     squares[squares < EQUAL * scale] = 0.0
     roots: Features = np.sqrt(squares, out=squares)
     return roots
 
 
-def radii(own: Features, k: int) -> Features:
-    """Distance of each point to its ``k``-th nearest *other* point, ``[N]``.
-
-    Args:
-        own: distances ``[N, N]`` of a set to itself.
-        k: which neighbour.
-
-    Raises: ValueError if N <= k.
-    """
-    if len(own) <= k:
-        raise ValueError(f"{len(own)} images: neighbour {k} needs at least {k + 1}")
-    # The point itself sits at distance 0 in position 0, so position k is the k-th other one, duplicates included.
-    nearest: Features = np.partition(own, k, axis=1)[:, k]
-    return nearest
-
-
 def precision_recall(real: Values, generated: Values, k: int = PRECISION_K) -> tuple[float, float]:
     """Share of generated images inside the manifold of the real ones, and the reverse.
 
-    A point belongs to a manifold if its distance to some point of it is ``<=`` that point's ``k``-neighbour radius.
+    A point belongs to a manifold if its distance to some point of it is ``<=`` that point's ``k``-neighbour radius;
+    distances that are equal but for round-off count as equal, so that copies and ties count the same on any machine.
     Recall grows with the number of generated images: equalise first (:func:`prdc` does).
 
     Args:
-        real: features ``[N, d]``.
-        generated: features ``[M, d]``.
+        real: features ``[N, d]``, N > k.
+        generated: features ``[M, d]``, M > k.
         k: neighbour that sets the radius.
 
     Returns: (precision, recall), each in [0, 1].
+    Raises: ValueError for broken features or a side of no more than ``k`` images.
     Source: Kynkaanniemi et al. 2019, equations 1 and 2.
     """
-    a, b = checked_pair(real, generated, ("real", "generated"))
-    return _precision_recall(distances(a, b), distances(a, a), distances(b, b), k)
+    a, b = _centred(*checked_pair(real, generated, ("real", "generated")))
+    shares = _shares(a, b, _radii(a, [k]), _radii(b, [k]), [k])[0]
+    return shares.precision, shares.recall
 
 
 def density_coverage(real: Values, generated: Values, k: int = COVERAGE_K) -> tuple[float, float]:
@@ -75,19 +76,9 @@ def density_coverage(real: Values, generated: Values, k: int = COVERAGE_K) -> tu
 
     Source: Naeem et al. 2020, equations 3 and 4, with ``<=`` (with ``<`` duplicates count as nothing).
     """
-    a, b = checked_pair(real, generated, ("real", "generated"))
-    return _density_coverage(distances(a, b), distances(a, a), k)
-
-
-def _precision_recall(between: Features, own_real: Features, own_generated: Features, k: int) -> tuple[float, float]:
-    precision = (between <= radii(own_real, k)[:, None]).any(axis=0).mean()
-    recall = (between <= radii(own_generated, k)[None, :]).any(axis=1).mean()
-    return float(precision), float(recall)
-
-
-def _density_coverage(between: Features, own_real: Features, k: int) -> tuple[float, float]:
-    inside = between <= radii(own_real, k)[:, None]
-    return float(inside.sum(axis=0).mean() / k), float(inside.any(axis=1).mean())
+    a, b = _centred(*checked_pair(real, generated, ("real", "generated")))
+    shares = _shares(a, b, _radii(a, [k]), np.zeros((1, len(b))), [k])[0]
+    return shares.density, shares.coverage
 
 
 def expected_coverage(n: int, m: int, k: int = COVERAGE_K) -> float:
@@ -99,22 +90,80 @@ def expected_coverage(n: int, m: int, k: int = COVERAGE_K) -> float:
 def prdc(real: Values, generated: Values, seed: int) -> Prdc:
     """All four, with the larger side cut to the size of the smaller by fixed random subsets (mean over five).
 
+    Memory beside the features: the two subsets in float64 and some blocks of 64 MB, however many images there are.
+
     Args:
-        real: features ``[N, d]``.
-        generated: features ``[M, d]``.
+        real: features ``[N, d]``, N > 5.
+        generated: features ``[M, d]``, M > 5.
         seed: of the subsets; the same seed picks the same images every time.
+
+    Raises: ValueError for broken features or a side of five images or fewer.
     """
-    a, b = checked_pair(real, generated, ("real", "generated"))
-    between, own_real, own_generated = distances(a, b), distances(a, a), distances(b, b)
-    n = min(len(a), len(b))
+    sides = checked_pair(real, generated, ("real", "generated"))
+    n, ks = min(len(real), len(generated)), [PRECISION_K, COVERAGE_K]
+    known: dict[int, Features] = {}  # radii of the smaller side, which is the same in every draw
     rows = []
-    for draw in range(1 if len(a) == len(b) else SUBSETS):
+    for draw in range(1 if len(real) == len(generated) else SUBSETS):
         rng = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, draw]))
-        i, j = (_subset(len(side), n, rng) for side in (a, b))
-        cut = between[np.ix_(i, j)], own_real[np.ix_(i, i)], own_generated[np.ix_(j, j)]
-        rows.append((*_precision_recall(*cut, PRECISION_K), *_density_coverage(*cut[:2], COVERAGE_K)))
+        a, b = _centred(*(side[_subset(len(side), n, rng)] for side in sides))
+        for which, side in enumerate((a, b)):
+            if which not in known or len(sides[which]) != n:
+                known[which] = _radii(side, ks)
+        near, wide = _shares(a, b, known[0], known[1], ks)
+        rows.append((near.precision, near.recall, wide.density, wide.coverage))
     precision, recall, density, coverage = np.mean(rows, axis=0).tolist()
     return Prdc(precision, recall, density, coverage, expected_coverage(n, n), n)
+
+
+def _centred(real: Values, generated: Values) -> tuple[Features, Features]:
+    """Both sides in float64 less the real mean: what is left of rounding is a share of the spread, not of an offset."""
+    centre = real.mean(axis=0, dtype=np.float64)
+    return real - centre, generated - centre
+
+
+def _radii(side: Features, ks: list[int]) -> Features:
+    """Squared distance of each point to its k-th nearest *other* point, ``[len(ks), N]``."""
+    if len(side) <= max(ks):
+        raise ValueError(f"{len(side)} images: neighbour {max(ks)} needs at least {max(ks) + 1}")
+    # The point itself is at distance 0 in position 0, so position k is the k-th other one, duplicates included.
+    return np.concatenate([np.partition(squares, ks, axis=1)[:, ks] for _, squares in _squares(side, side)]).T
+
+
+def _shares(real: Features, generated: Features, own: Features, others: Features, ks: list[int]) -> list[_Shares]:
+    """Shares for every k, given the squared radii of the real (``own``) and the generated images (``others``)."""
+    own = own + EQUAL * (_lengths(real) + _lengths(generated).max())
+    others = others + EQUAL * (_lengths(generated) + _lengths(real).max())
+    balls = np.zeros((len(ks), len(generated)), dtype=np.int64)  # real balls around each generated image
+    hit = np.zeros((len(ks), len(real)), dtype=np.bool_)  # whether a real ball holds a generated image
+    held = np.zeros((len(ks), len(real)), dtype=np.bool_)  # whether a generated ball holds a real image
+    for rows, squares in _squares(real, generated):
+        for at in range(len(ks)):
+            inside = squares <= own[at, rows, None]
+            balls[at] += inside.sum(axis=0)
+            hit[at, rows] = inside.any(axis=1)
+            held[at, rows] = (squares <= others[at]).any(axis=1)
+    return [
+        _Shares(float((near > 0).mean()), float(inner.mean()), float(near.mean() / k), float(outer.mean()))
+        for near, inner, outer, k in zip(balls, held, hit, ks, strict=True)
+    ]
+
+
+def _squares(x: Features, y: Features) -> Iterator[tuple[slice, Features]]:
+    """Squared distances from some rows of ``x`` to all of ``y``, block by block."""
+    x_lengths, y_lengths = _lengths(x), _lengths(y)
+    step = max(1, BLOCK // len(y))
+    for start in range(0, len(x), step):
+        rows = slice(start, start + step)
+        squares = x[rows] @ y.T
+        squares *= -2.0
+        squares += x_lengths[rows, None]
+        squares += y_lengths
+        yield rows, squares
+
+
+def _lengths(rows: Features) -> Features:
+    """Squared length of each row."""
+    return np.asarray(np.einsum("nd,nd->n", rows, rows))
 
 
 def _subset(count: int, n: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -2,18 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
-from torch_fidelity.metric_prc import calculate_precision_recall_full
 
-from model.metrics.prdc import density_coverage, expected_coverage, prdc, precision_recall, radii
-
-
-@pytest.mark.parametrize(("n", "m", "d"), [(300, 300, 16), (120, 400, 64), (5, 4, 2)])
-def test_precision_and_recall_equal_torch_fidelity(n: int, m: int, d: int) -> None:
-    rng = np.random.default_rng(n)
-    real, generated = rng.standard_normal((n, d)), rng.standard_normal((m, d)) * 0.9 + 0.2
-    expected = calculate_precision_recall_full(torch.from_numpy(generated), torch.from_numpy(real), 3)
-    assert precision_recall(real, generated) == pytest.approx(expected, abs=1e-6)
+from model.metrics import prdc as prdc_module
+from model.metrics.prdc import density_coverage, distances, expected_coverage, prdc, precision_recall
 
 
 def test_density_and_coverage_of_a_hand_made_line() -> None:
@@ -57,4 +48,65 @@ def test_unequal_sides_are_equalised_by_the_same_subsets_every_time() -> None:
 
 def test_too_few_images_for_the_neighbour_are_refused() -> None:
     with pytest.raises(ValueError, match="3 images: neighbour 3 needs at least 4"):
-        radii(np.eye(3), 3)
+        precision_recall(np.eye(5, 3), np.eye(3))
+    with pytest.raises(ValueError, match="5 images: neighbour 5 needs at least 6"):
+        prdc(np.eye(9), np.eye(5, 9), seed=0)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_blocks_do_not_change_a_bit_of_the_result(monkeypatch: pytest.MonkeyPatch, offset: float) -> None:
+    rng = np.random.default_rng(0)
+    real, generated = rng.standard_normal((90, 8)) + offset, rng.standard_normal((140, 8)) + offset
+    generated[:40] = real[:40]  # copies: distances that tie with radii
+    real[50:60] = real[0]
+    whole = prdc(real, generated, seed=1)
+    for block in (1, 90, 1000, 5039):
+        monkeypatch.setattr(prdc_module, "BLOCK", block)
+        assert prdc(real, generated, seed=1) == whole
+
+
+def test_copies_of_a_neighbour_lie_on_the_ball_and_count_however_distances_are_rounded() -> None:
+    rng = np.random.default_rng(2)
+    real = rng.standard_normal((60, 50)) * 3.0 + 100.0
+    far = np.argsort(((real[:, None] - real[None]) ** 2).sum(axis=2), axis=1)[:, 5]  # each image's 5th neighbour
+    for i in range(60):
+        copies = np.repeat(real[far[i]][None], 6, axis=0)
+        inside = (((real - copies[0]) ** 2).sum(axis=1)[:, None] <= _fifth_radius(real)[:, None] * (1 + 1e-9)).sum()
+        assert density_coverage(real, copies) == (inside / 5, inside / 60)
+
+
+def _fifth_radius(real: np.ndarray) -> np.ndarray:
+    return np.sort(((real[:, None] - real[None]) ** 2).sum(axis=2), axis=1)[:, 5]
+
+
+def test_equal_sizes_give_the_plain_shares_whatever_the_seed() -> None:
+    rng = np.random.default_rng(0)
+    real, generated = rng.standard_normal((80, 6)), rng.standard_normal((80, 6)) * 0.8
+    result = prdc(real, generated, seed=5)
+    assert (result.precision, result.recall) == precision_recall(real, generated)
+    assert (result.density, result.coverage) == density_coverage(real, generated)
+    assert prdc(real, generated, seed=6) == result
+
+
+@pytest.mark.parametrize("larger", ["real", "generated"])
+def test_unequal_sizes_give_the_mean_over_the_subsets_that_the_seed_names(larger: str) -> None:
+    rng = np.random.default_rng(0)
+    small, large = rng.standard_normal((40, 6)), rng.standard_normal((100, 6)) * 0.9
+    real, generated = (large, small) if larger == "real" else (small, large)
+    rows = []
+    for draw in range(prdc_module.SUBSETS):
+        pick = np.random.Generator(np.random.Philox(key=3, counter=[0, 0, 0, draw])).choice(100, 40, replace=False)
+        sides = (large[pick], small) if larger == "real" else (small, large[pick])
+        rows.append([*precision_recall(*sides), *density_coverage(*sides)])
+    found = prdc(real, generated, seed=3)
+    expected = pytest.approx(np.mean(rows, axis=0), rel=1e-12)
+    assert [found.precision, found.recall, found.density, found.coverage] == expected
+
+
+def test_distances_survive_an_offset_and_find_copies_exactly() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((30, 20)) + 1e4, rng.standard_normal((40, 20)) + 1e4
+    y[3] = x[7]
+    found = distances(x, y)
+    assert found[7, 3] == 0.0
+    np.testing.assert_allclose(found, np.sqrt(((x[:, None] - y[None]) ** 2).sum(axis=2)), rtol=1e-9)
