@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from model.errors import CorruptInputError
 from model.files import sha256_file
-from model.metrics.nets import FEATURES, AttributeNet, StyleNet
+from model.metrics.nets import FEATURES, SIZE, AttributeNet, StyleNet
 from model.shipped import ASSETS, shipped
 
 ATTRIBUTE_NET = "attribute_net"  # names of shipped weights
 STYLE_NET = "style_net"
 BATCH = 64
+PREPROCESS_ID = f"bicubic-{SIZE}-v1"  # of both: antialiased where the size differs, then [-1, 1]
 
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -67,6 +68,7 @@ class StyleFeatures:
     """Features of the style-sensitive network (see :class:`model.metrics.nets.StyleNet`)."""
 
     dim = FEATURES
+    preprocess_id = PREPROCESS_ID
 
     def __init__(self, assets: Path = ASSETS) -> None:
         """Load and check the weights. Raises: as :func:`read_asset`."""
@@ -81,11 +83,13 @@ class StyleFeatures:
     def __call__(self, images: Images) -> Floats:
         """Uint8 images -> float32 ``[N, 128]``; an image's features do not depend on the others."""
         with torch.inference_mode():
-            return np.concatenate([self.net.features(batch)[:n].numpy() for batch, n in _batches(images)])
+            return np.concatenate([self.net.features(batch)[:n].numpy() for batch, n in batches(images)])
 
 
 class AttributeReader:
     """Attributes and landmarks by the style-blind network (see :class:`model.metrics.nets.AttributeNet`)."""
+
+    preprocess_id = PREPROCESS_ID
 
     def __init__(self, assets: Path = ASSETS) -> None:
         """Load and check the weights. Raises: as :func:`read_asset`."""
@@ -105,7 +109,7 @@ class AttributeReader:
     def __call__(self, images: Images) -> FaceReading:
         """Uint8 images ``[N, H, W, 3]`` or ``[N, 3, H, W]`` -> what is on them."""
         with torch.inference_mode():
-            read = [tuple(part[:n].numpy() for part in self.net(batch)) for batch, n in _batches(images)]
+            read = [tuple(part[:n].numpy() for part in self.net(batch)) for batch, n in batches(images)]
         attributes, points = (np.concatenate(parts) for parts in zip(*read, strict=True))
         return FaceReading(attributes, points)
 
@@ -141,7 +145,7 @@ def _load(net: nn.Module, asset: Asset) -> None:
     net.eval().requires_grad_(False)
 
 
-def _batches(images: Images) -> Iterator[tuple[Tensor, int]]:
+def batches(images: Images) -> Iterator[tuple[Tensor, int]]:
     """Batches in [-1, 1] of exactly ``BATCH`` images each, with how many of them are real.
 
     The last one is filled up: kernels differ by batch size, and an image's features must not depend on its company.

@@ -76,11 +76,21 @@ class AttributeNet(nn.Module):
 
         Returns: standardised attributes ``[N, A]`` and landmarks ``[N, L, 2]``, (x, y) in [0, 1] of the image.
         """
+        features, points = self.features(images)
+        return self.attributes(features), points
+
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the attributes are read from, ``[N, 160]``, and the landmarks; images as in :meth:`forward`."""
         images = to_size(images)
         first = functional.relu(self.glance(images))
         points = self.mean_points + self.points(first).unflatten(1, (-1, 2))
         second = functional.relu(self.look(self._upright(images, points.detach())))
-        return self.attributes(torch.cat([first, second], dim=1)), points
+        return torch.cat([first, second], dim=1), points
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Return the first pass's last map of places, ``[N, 64, 4, 4]``; images as in :meth:`forward`."""
+        maps: Tensor = self.glance.body(to_size(images).contiguous(memory_format=torch.channels_last))
+        return maps
 
     def _upright(self, images: Tensor, points: Tensor) -> Tensor:
         """Cut out the face ``[N, 3, 48, 48]`` by the similarity that best maps the mean landmarks to ``points``."""

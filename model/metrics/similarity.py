@@ -21,7 +21,10 @@ LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
 SSIM_SIGMA = 1.5  # px; Wang et al. 2004
 SSIM_RADIUS = 5  # px: an 11 x 11 window
 EDGE_SIGMA_PER_PX = 1 / 128  # 2 px at 256 px, as the usual protocol, and the same share of the face at any size
-BATCH = 128
+BATCH = 64  # pairs whose pictures are in memory as floats at once
+MAPS = 16  # of them, in one product: more leave the processor's cache
+ROWS = 2048  # rows of a matrix of cosines held at once
+TIE = 1e-12  # cosines that differ by less are equal
 
 
 def landmark_nme(source: Values, target: Values, eyes: tuple[int, int]) -> PerPair:
@@ -60,8 +63,70 @@ def attribute_correlation(source: Values, target: Values) -> Floats:
     return correlation
 
 
-def lowres_mse(source: Images, target: Images, size: int) -> PerPair:
-    """Mean squared RGB difference in [0, 1] after area averaging to ``size`` px; ``[N]``.
+def cosine(source: Values, target: Values) -> PerPair:
+    """Cosine between the features ``[N, d]`` of each pair, ``[N]``; 1 is the same direction.
+
+    Features of zero length have no direction: their cosine with anything is 0.
+    """
+    a, b = _same_shape(source, target, ndim=2)
+    cosines: PerPair = (_unit(a) * _unit(b)).sum(axis=1)
+    return cosines
+
+
+def retrieval_top1(source: Values, target: Values) -> PerPair:
+    """Whether, among all sources, a drawing's own is the nearest by cosine: 1 or 0 per pair, ``[N]``.
+
+    Needs no calibration: chance is 1 / N, whatever the extractor. A drawing as near to another source (up to
+    round-off) is not found, so a generator that draws one face finds nobody.
+    """
+    a, b = (_unit(side) for side in _same_shape(source, target, ndim=2))
+    found = []
+    for start in range(0, len(b), ROWS):
+        nearness = b[start : start + ROWS] @ a.T
+        rows = np.arange(len(nearness))
+        own = nearness[rows, start + rows]
+        nearness[rows, start + rows] = -np.inf
+        found.append(own > nearness.max(axis=1) + TIE)
+    return np.concatenate(found).astype(np.float64)
+
+
+def self_similarity(patches: Values) -> NDArray[np.float32]:
+    """How alike an image's places are: cosines between all of its patches ``[N, P, d]``.
+
+    Returns: the part above the diagonal, row by row, ``[N, P (P - 1) / 2]``: 130 kB per image for 256 patches, where
+        the patches of a ViT-B take 786. A patch of zero length is like nothing (0).
+    Raises: ValueError for fewer than two patches.
+    """
+    if patches.ndim != 3 or patches.shape[1] < 2:
+        raise ValueError(f"expected patches [N, P, d] with at least 2 places, got {patches.shape}")
+    above = np.triu_indices(patches.shape[1], k=1)
+    cosines = np.empty((len(patches), len(above[0])), np.float32)
+    for row, places in zip(cosines, patches, strict=True):  # one by one: nothing depends on the company
+        unit = _unit(np.asarray(places, np.float64))
+        row[:] = (unit @ unit.T)[above]
+    return cosines
+
+
+def selfsim(source: NDArray[np.float32], target: NDArray[np.float32]) -> PerPair:
+    """Self-similarity distance: mean squared difference of the two matrices of cosines; 0 is the same structure.
+
+    Blind to what a style changes everywhere alike, sees where things are.
+
+    Args:
+        source: result of :func:`self_similarity`, ``[N, P (P - 1) / 2]``.
+        target: same shape.
+
+    Returns: ``[N]``, over the whole ``P x P`` matrix, whose diagonal is 1 on both sides.
+    Source: Tumanyan et al. 2022 (Splicing ViT features), equation 3, as a mean.
+    """
+    a, b = _same_shape(source, target, ndim=2)
+    places = (1.0 + np.sqrt(1.0 + 8.0 * a.shape[1])) / 2.0
+    distance: PerPair = 2.0 * ((a - b) ** 2).sum(axis=1) / places**2
+    return distance
+
+
+def lowres_rgb_mse(source: Images, target: Images, size: int) -> PerPair:
+    """Mean squared RGB difference in [0, 1] after antialiased area averaging to ``size`` px; ``[N]``.
 
     A method trained with the structure loss optimises this number: it cannot rank that method.
 
@@ -83,7 +148,7 @@ def edge_ssim(source: Images, target: Images) -> PerPair:
 
 def edges(images: Images) -> Tensor:
     """Gradient magnitude maps ``[N, 1, H, W]`` of ``images``, 99th percentile of each at 1, clipped to [0, 1]."""
-    return torch.cat([_edges(torch.from_numpy(images[i : i + BATCH])) for i in range(0, len(images), BATCH)])
+    return torch.cat([_edges(torch.from_numpy(images[i : i + MAPS])) for i in range(0, len(images), MAPS)])
 
 
 def _edges(images: Tensor) -> Tensor:
@@ -106,7 +171,7 @@ def ssim(a: Tensor, b: Tensor) -> PerPair:
     """
     if min(a.shape[-2:]) < 2 * SSIM_RADIUS + 1:
         raise ValueError(f"images of {a.shape[-2]} x {a.shape[-1]} px are smaller than the SSIM window of 11 px")
-    parts = [_ssim(x, y) for x, y in zip(torch.split(a, BATCH), torch.split(b, BATCH), strict=True)]
+    parts = [_ssim(x, y) for x, y in zip(torch.split(a, MAPS), torch.split(b, MAPS), strict=True)]
     similarity: PerPair = torch.cat(parts).numpy()
     return similarity
 
@@ -156,7 +221,8 @@ def _blur(maps: Tensor, sigma: float, radius: int) -> Tensor:
     """Gaussian filter of ``[N, 1, H, W]`` without padding: the result is ``2 * radius`` px smaller."""
     # As two products with banded matrices: convolutions with one channel in float64 are several times slower.
     down, across = (_bands(size, sigma, radius).to(maps) for size in maps.shape[-2:])
-    return down @ maps @ across.T
+    # Bands first: a product with one matrix on the right runs over all maps at once, and its last bits depend on them.
+    return (across @ (down @ maps).mT).mT
 
 
 def _bands(size: int, sigma: float, radius: int) -> Tensor:
@@ -166,6 +232,13 @@ def _bands(size: int, sigma: float, radius: int) -> Tensor:
     for row in range(rows):
         bands[row, row : row + 2 * radius + 1] = torch.from_numpy(line / line.sum())
     return bands
+
+
+def _unit(rows: Floats) -> Floats:
+    """Rows ``[N, d]`` of length 1, or 0 where they were."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit: Floats = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    return unit
 
 
 def _same_shape(a: Values, b: Values, ndim: int) -> tuple[Floats, Floats]:

@@ -11,6 +11,7 @@ from typing import Literal
 from model.errors import UsageError
 from model.metrics.extractors.base import Instrument
 
+# patches measure features too; attributes read faces and measure both
 Role = Literal["features", "patches", "distance", "identity", "attributes"]
 
 
@@ -18,7 +19,7 @@ Role = Literal["features", "patches", "distance", "identity", "attributes"]
 class Kind:
     """A kind of measuring network."""
 
-    role: Role  # patches measures features too
+    role: Role
     needs: tuple[str, ...]  # names in weights.lock.yaml; none for what ships here
     module: str
     opener: str  # function of the module: paths of the weights, in the order of ``needs`` -> the instrument
@@ -29,6 +30,7 @@ KINDS: dict[str, Kind] = {
     "stylenet": Kind("features", (), f"{_HERE}.shipped", "open_style_net"),
     "attributenet": Kind("attributes", (), f"{_HERE}.shipped", "open_attribute_net"),
     "inception": Kind("features", ("inception_2015",), f"{_HERE}.inception", "open_inception"),
+    "inception_legacy": Kind("features", ("inception_2015",), f"{_HERE}.inception", "open_inception_legacy"),
     "dinov2_l14": Kind("patches", ("dinov2_l14",), f"{_HERE}.vit", "open_dinov2_l14"),
     "dinov2_b14": Kind("patches", ("dinov2_b14",), f"{_HERE}.vit", "open_dinov2_b14"),
     "clip_l14": Kind("patches", ("clip_l14_336",), f"{_HERE}.vit", "open_clip_l14"),

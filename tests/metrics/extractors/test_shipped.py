@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from model.errors import UsageError
+from model.metrics.extractors.base import FeatureExtractor, PatchExtractor
+from model.metrics.extractors.catalogue import KINDS, open_instrument
+from model.metrics.extractors.shipped import AttributeFeatures, open_attribute_net, open_style_net
+from model.metrics.features import AttributeReader
+
+
+def pictures(n: int, size: int = 64) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def attributes() -> AttributeFeatures:
+    return open_attribute_net()
+
+
+def test_what_ships_is_opened_by_its_name_without_any_weights() -> None:
+    for name in ("stylenet", "attributenet"):
+        instrument = open_instrument(name, {})
+        assert instrument.name == f"{name}-{instrument.weights_sha256[:8]}"
+        assert instrument.preprocess_id == "bicubic-64-v1"
+    with pytest.raises(UsageError, match=r"called 'fid'; there are: stylenet, .*lpips_vgg"):
+        open_instrument("fid", {})
+
+
+def test_every_kind_names_an_opener_that_takes_what_it_needs() -> None:
+    assert {kind.role for kind in KINDS.values()} == {"features", "patches", "distance", "identity", "attributes"}
+
+
+def test_the_shipped_networks_fit_the_protocols(attributes: AttributeFeatures) -> None:
+    style = open_style_net()
+    assert isinstance(style, FeatureExtractor)
+    assert not isinstance(style, PatchExtractor)
+    assert isinstance(attributes, PatchExtractor)
+
+
+def test_features_and_patches_of_an_image_do_not_depend_on_its_company(attributes: AttributeFeatures) -> None:
+    images = pictures(64)
+    features, patches = attributes(images), attributes.patches(images)
+    assert (features.shape, patches.shape) == ((64, attributes.dim), (64, 16, 64))
+    assert features.dtype == patches.dtype == np.float32
+    for start, stop in ((0, 1), (10, 17)):
+        assert np.array_equal(attributes(images[start:stop]), features[start:stop])
+        assert np.array_equal(attributes.patches(images[start:stop]), patches[start:stop])
+
+
+def test_the_attributes_are_read_from_the_features(attributes: AttributeFeatures) -> None:
+    images, head = pictures(3, 96), attributes.reader.net.attributes
+    read = attributes(images) @ head.weight.numpy().T + head.bias.numpy()
+    assert read == pytest.approx(attributes.read(images).attributes, abs=1e-4)
+    assert np.array_equal(attributes.read(images).attributes, AttributeReader()(images).attributes)
+
+
+def test_patches_are_places_in_rows(attributes: AttributeFeatures) -> None:
+    images = pictures(1)
+    changed = images.copy()
+    changed[0, 60:, 60:] = 255 - changed[0, 60:, 60:]  # the last corner
+    moved = np.abs(attributes.patches(images) - attributes.patches(changed))[0].max(axis=1)
+    assert moved[15] > 0
+    assert moved[0] == 0
