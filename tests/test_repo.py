@@ -68,7 +68,10 @@ def test_package_files_are_empty_so_that_a_leaf_never_loads_the_forest() -> None
         (r"^\s*except\s*:", set()),
         (r"load_state_dict\(.*strict\s*=\s*False", set()),
         (r"weights_only\s*=\s*False", set()),
-        (r"\btorch\.load\(", {f"model/{n}.py" for n in ("checkpoint/rosinality", "checkpoint/inert", "metrics/extractors/loading")}),
+        (
+            r"\btorch\.load\(",
+            {f"model/{n}.py" for n in ("checkpoint/rosinality", "checkpoint/inert", "metrics/extractors/loading")},
+        ),
         (r"\bpickle\.Unpickler\b", {"model/checkpoint/inert.py"}),
         (r"\bpickle\.load", set()),
         (r"yaml\.(load|unsafe_load|full_load)\(", set()),

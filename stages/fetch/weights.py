@@ -23,6 +23,7 @@ from stages.fetch.download import discard, download
 from stages.web.client import Limits
 
 LOCK = Path("weights.lock.yaml")
+_DIGITS = 64  # of a sha256 in hex
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,22 @@ class Entry:
     sha256: str | None  # null = pinned by the first download
     licence: str
     about: str
+    sha256_prefix: str | None = None  # digits that the sha256 begins with, where a file's name states only these
+
+    def __post_init__(self) -> None:
+        """Refuse digits that no sha256 begins with, or not this one."""
+        prefix = self.sha256_prefix
+        if prefix is not None and not (0 < len(prefix) <= _DIGITS and set(prefix) <= set("0123456789abcdef")):
+            raise ValueError(f"sha256_prefix must be 1 to {_DIGITS} of the digits 0-9 and a-f, found {prefix!r}")
+        if prefix is not None and self.sha256 is not None and not self.sha256.startswith(prefix):
+            raise ValueError(f"sha256 {self.sha256} does not begin with sha256_prefix {prefix}")
+
+    def expected(self, digest: str) -> str:
+        """Return what is expected instead of this sha256; empty if it is right, or nothing is known about it."""
+        if self.sha256 is not None:
+            return "" if digest == self.sha256 else self.sha256
+        prefix = self.sha256_prefix or ""
+        return "" if digest.startswith(prefix) else f"one that begins with {prefix} (sha256_prefix)"
 
 
 def read_lock(lock: Path = LOCK) -> dict[str, Entry]:
@@ -85,10 +102,11 @@ def ensure(name: str, lock: Path = LOCK, limits: Limits | None = None) -> Path:
                 failures.append(f"{address}: {error}")
                 continue
             digest = sha256_file(part)
-            if entry.sha256 in (None, digest):
+            expected = entry.expected(digest)
+            if not expected:
                 _settle(part, path, name, entry, lock)
                 return path
-            failures.append(f"{address}: sha256 is {digest}, expected {entry.sha256}")
+            failures.append(f"{address}: sha256 is {digest}, expected {expected}")
             discard(part)
     reasons = "; ".join(failures) or "the lock has no address for it"
     raise NetworkError(
@@ -144,8 +162,8 @@ def _check(path: Path, name: str, entry: Entry, lock: Path) -> None:
     size = path.stat().st_size
     if entry.bytes is not None and size != entry.bytes:
         found, expected = f"{size} bytes", f"{entry.bytes}"
-    elif entry.sha256 is not None and (digest := sha256_file(path)) != entry.sha256:
-        found, expected = f"sha256 {digest}", entry.sha256
+    elif (entry.sha256 or entry.sha256_prefix) and (expected := entry.expected(digest := sha256_file(path))):
+        found = f"sha256 {digest}"
     else:
         return
     raise CorruptInputError(

@@ -15,6 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from model.errors import CorruptInputError, LockedError, MissingInputError, NetworkError, UsageError
+from model.metrics.extractors.catalogue import KINDS
 from pipeline.params import ParamsError
 from stages.fetch import download as downloading
 from stages.fetch import pages
@@ -223,6 +224,63 @@ def test_a_file_fetched_by_hand_is_taken_if_it_is_the_right_one(tmp_path: Path) 
     assert by_hand.read_bytes() == CONTENT
     assert read_lock(lock)["net"].bytes == len(CONTENT)
     assert ensure("net", lock).read_bytes() == CONTENT
+
+
+def test_the_digits_that_a_file_name_states_are_checked_on_every_way_in(
+    tmp_path: Path, server: Server, waits: list[float]
+) -> None:
+    lock, by_hand = written(tmp_path, server.url("other"), server.url("ok")), tmp_path / "by-hand"
+    plain = lock.read_text()
+    lock.write_text(plain + "    sha256_prefix: deadbeef\n")
+    reason = rf"sha256 is {DIGEST}, expected one that begins with deadbeef \(sha256_prefix\)"
+    with pytest.raises(NetworkError, match=reason):
+        ensure("net", lock, LIMITS)
+    by_hand.write_bytes(CONTENT)
+    with pytest.raises(CorruptInputError, match=rf"found sha256 {DIGEST}, expected one that begins with deadbeef"):
+        adopt("net", by_hand, lock)
+    assert not (tmp_path / "weights" / "net.pt").exists()
+    lock.write_text(plain + f"    sha256_prefix: {DIGEST[:8]}\n")
+    assert ensure("net", lock, LIMITS).read_bytes() == CONTENT  # the first address gave another file
+    entry = read_lock(lock)["net"]
+    assert (entry.sha256, entry.sha256_prefix) == (DIGEST, DIGEST[:8])
+
+
+@pytest.mark.parametrize("prefix", ["xyz", "''", "ABCD"])
+def test_digits_that_no_sha256_begins_with_are_named(tmp_path: Path, prefix: str) -> None:
+    lock = written(tmp_path)
+    lock.write_text(lock.read_text() + f"    sha256_prefix: {prefix}\n")
+    with pytest.raises(ParamsError, match=r"weights\.net: sha256_prefix must be 1 to 64 of the digits"):
+        read_lock(lock)
+    lock = written(tmp_path, digest=DIGEST)
+    lock.write_text(lock.read_text() + "    sha256_prefix: ffff\n")
+    with pytest.raises(ParamsError, match="does not begin with sha256_prefix ffff"):
+        read_lock(lock)
+
+
+def test_every_measuring_network_finds_its_weights_in_the_lock_pinned() -> None:
+    entries = read_lock(ROOT / "weights.lock.yaml")
+    for kind in KINDS.values():
+        for name in kind.needs:
+            assert entries[name].sha256 is not None, name
+            assert entries[name].bytes, name
+            assert entries[name].addresses, name
+
+
+def test_the_inception_network_is_fetched_by_its_name_from_whatever_section(tmp_path: Path, server: Server) -> None:
+    lock = tmp_path / "weights.lock.yaml"
+    entry = {
+        "file": "weights/pt_inception-2015-12-05-6726825d.pth", "addresses": [server.url("ok")], "bytes": len(CONTENT),
+        "sha256": DIGEST, "licence": "Apache-2.0", "about": "a stand-in",
+    }  # fmt: skip
+    with lock.open("w") as file:
+        YAML().dump({"weights": {}, "extractors": {"inception_2015": entry}, "detectors": {}}, file)
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    whole = [sys.executable, "-m", "pipeline.cli", "--root", str(tmp_path), "weights", "fetch", "inception_2015"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(whole, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"inception_2015: {entry['file']}, sha256 {DIGEST}\n"
+    assert (tmp_path / str(entry["file"])).read_bytes() == CONTENT
 
 
 def test_two_processes_do_not_fetch_the_same_file(tmp_path: Path, server: Server) -> None:
