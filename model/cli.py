@@ -1,4 +1,4 @@
-"""The command ``cartoon``: convert weights, generate pictures, look into weight files."""
+"""The command ``cartoon``: convert and blend weights, generate pictures, look into weight files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from model.cli_blend import add_blend
 from model.errors import ResourceError, UsageError, UserError
 from model.progress import Progress
 
@@ -217,6 +218,7 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser("convert", help="convert weights between .safetensors, rosinality .pt and NVIDIA .pkl")
     )
     _add_generate(commands.add_parser("generate", help="draw pictures from seeds or latents"))
+    add_blend(commands.add_parser("blend", help="mix a generator with one tuned from it, by blocks"), WEIGHTS)
     looked = commands.add_parser("info", help="say what a weight file holds")
     looked.add_argument("weights", type=Path, help=WEIGHTS)
     looked.add_argument("--json", action="store_true", help="machine-readable")

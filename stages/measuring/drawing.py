@@ -9,21 +9,22 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model.blend import Side, sweep_features
+from model.blend.kinds import FeatureExchange, Kind, Side, kind_of, levels_of
+from model.blend.sweep import State, Sweep, picture, whole
 from model.checkpoint.native import load_generator, read_header
 from model.files import verify_manifest
 from model.finetune import load_method
 from model.finetune.technique import Technique, styled_ws
 from model.networks.generator import Generator
-from stages.swap import Take
+from stages.swap import Take, blend_file
 
 
 class Cell(NamedTuple):
     """What draws: a snapshot, and how much of the source is swapped into it."""
 
     snapshot: str  # folder of its blends; empty where a single snapshot was swept
-    kind: str  # none, weights, features; source for the source itself
-    level: int  # px, 0 for none
+    kind: str  # none, or a key of swap.kinds; source for the source itself
+    level: int  # px, 0 for none and for a schedule
 
     @property
     def file(self) -> str:
@@ -40,24 +41,33 @@ class Cells:
     """The source, the snapshots of a training and everything swapped from them, all on one device."""
 
     def __init__(self, source: Path, trained: Path, swaps: Path, device: torch.device) -> None:
-        """Load and check all weights."""
+        """Load and check all weights; blended generators are loaded when their snapshot draws.
+
+        Args:
+            source: output of the stage ``pretrained``.
+            trained: output of the stage ``train``.
+            swaps: output of the stage ``swap``.
+            device: where everything is drawn.
+        """
         self.details = verify_manifest(trained)
         swept = verify_manifest(swaps)
         self.takes = [Take(**take) for take in swept["snapshots"]]
+        self.kinds: dict[str, Kind] = {kind["name"]: kind_of(kind["settings"]) for kind in swept["kinds"]}
         self.levels: list[int] = swept["levels"]
         self.source = load_generator(source / "networks.safetensors").to(device)
         files = {take.folder: take.file for take in self.takes}  # several names may mean one snapshot
         self.targets = {folder: load_generator(trained / file).to(device) for folder, file in files.items()}
-        self.blends = {folder: self._blends(swaps / folder, device) for folder in files}
         self.techniques: list[Technique] = load_method(self.details["techniques"])
         weights = {"source": source / "networks.safetensors"} | {file: trained / file for file in files.values()}
         self.sha256 = {name: read_header(path).sha256 for name, path in weights.items()}
         self.noise = self.source.synthesis.const_noise()
         self.device = device
+        self._swaps = swaps
+        self._sweep: tuple[str, Sweep] | None = None  # of the snapshot that drew last
 
     def names(self, snapshot: str) -> list[Cell]:
-        """Return every cell of a snapshot (by folder): no swap, then weights, then features, by level."""
-        swapped = [Cell(snapshot, kind, at) for kind in ("weights", "features") for at in self.levels]
+        """Return every cell of a snapshot (by folder): no swap, then kind by kind, by level."""
+        swapped = [Cell(snapshot, name, at) for name, kind in self.kinds.items() for at in levels_of(kind, self.levels)]
         return [Cell(snapshot, "none", 0), *swapped]
 
     def draw_source(self, z: Tensor, paired: bool) -> list[Picture]:
@@ -66,33 +76,46 @@ class Cells:
         drawn = self.source.synthesis(self.source.broadcast(self.source.mapping(z)), self.noise)
         return [(SOURCE, drawn if paired else None, drawn)]
 
-    def draw(self, snapshot: str, rgb_skip: Side, z: Tensor, paired: bool) -> Iterator[Picture]:
+    def draw(self, snapshot: str, z: Tensor, paired: bool) -> Iterator[Picture]:
         """Draw ``z [N, z_dim]`` by every cell of a snapshot (by folder), in the order of :meth:`names`.
 
+        A cell's own w are those of the mapping network that goes along with it, a tuned one's as its techniques choose
+        them; where features are handed over, each generator reads its own.
+
         Yields: the cell, its pictures with the source's w (None unless ``paired``), its pictures with its own w; the
-            same tensor twice where both w are equal.
+            same tensor twice where both are the same picture. What cells share is drawn once.
         """
-        z, target = z.to(self.device), self.targets[snapshot]
+        z = z.to(self.device)
         ws = self.source.broadcast(self.source.mapping(z))
-        own = styled_ws(self.techniques, target, self.source, z)
-        same = torch.equal(ws, own)
-        drawn = target.synthesis(own, self.noise)
-        plain = (drawn if same else target.synthesis(ws, self.noise)) if paired else None
-        yield Cell(snapshot, "none", 0), plain, drawn
-        swapped = {}
-        for at, blend in self.blends[snapshot].items():
-            # A blend's mapping network is the source's, so its own w are the source's.
-            swapped[at] = blend.synthesis(blend.broadcast(blend.mapping(z)), self.noise)
-            yield Cell(snapshot, "weights", at), swapped[at] if paired else None, swapped[at]
-        # Handing over the source's RGB too draws, from equal w, what the swapped weights drew.
-        injected = paired or same
-        shared = swapped if rgb_skip == "source" else self._inject(target, ws, ws, rgb_skip) if injected else {}
-        mine = shared if same else self._inject(target, ws, own, rgb_skip)
-        for at in self.levels:
-            yield Cell(snapshot, "features", at), shared[at] if paired else None, mine[at]
+        own = styled_ws(self.techniques, self.targets[snapshot], self.source, z)
+        cells = self.names(snapshot)
+        asked: tuple[Side | None, ...] = ("source", None) if paired else (None,)
+        wanted = [self._picture(cell, w) for cell in cells for w in asked]
+        images = self._sweep_of(snapshot).draw(wanted, {"source": ws, "target": own}, self.noise)
+        for cell in cells:
+            plain = next(images) if paired else None
+            yield cell, plain, next(images)
 
-    def _inject(self, target: Generator, ws: Tensor, own: Tensor, rgb_skip: Side) -> dict[int, Tensor]:
-        return sweep_features(self.source, target, ws, own, self.noise, self.levels, rgb_skip)
+    def _picture(self, cell: Cell, w: Side | None) -> State:
+        resolutions = self.source.config.resolutions
+        if cell.kind == "none":
+            return whole("target", w or "target", resolutions)
+        return picture(self.kinds[cell.kind], cell.level, resolutions, w)
 
-    def _blends(self, folder: Path, device: torch.device) -> dict[int, Generator]:
-        return {level: load_generator(folder / f"weights-{level}.safetensors").to(device) for level in self.levels}
+    def _sweep_of(self, snapshot: str) -> Sweep:
+        if self._sweep is None or self._sweep[0] != snapshot:
+            self._sweep = snapshot, Sweep(self.source, self.targets[snapshot], self._mixed(snapshot))
+        return self._sweep[1]
+
+    def _mixed(self, snapshot: str) -> dict[tuple[int, float], Generator]:
+        """Load the blended generators that have blocks which neither parent has."""
+        mixed: dict[tuple[int, float], Generator] = {}
+        for name, kind in self.kinds.items():
+            for at in levels_of(kind, self.levels):
+                if isinstance(kind, FeatureExchange):
+                    continue
+                missing = [key for key in kind.blend(at, self.source.config.resolutions).mixed if key not in mixed]
+                if missing:
+                    generator = load_generator(self._swaps / snapshot / blend_file(name, at)).to(self.device)
+                    mixed |= dict.fromkeys(missing, generator)
+        return mixed

@@ -25,7 +25,13 @@ TRAIN = {
     "path_weight": 2.0, "path_every": 2, "path_shrink": 2, "path_decay": 0.01, "mixing_prob": 0.9, "ema_kimg": 0.02,
     "sample_kimg": 0.016, "state_kimg": 0.008, "device": "cpu", "gpus": 1, "accumulate": 1, "precision": "fp32",
 }  # fmt: skip
-SWAP = {"levels": [8, 16], "snapshots": ["kept"], "faces": 3, "truncation_psi": 0.7, "seed": 5}
+KINDS = {
+    "weights": {"mix": "weights", "low": "source", "width": None, "mapping": "low"},
+    "features": {"mix": "features", "low": "source", "rgb_skip": "source"},
+}
+SWAP = {
+    "levels": [8, 16], "snapshots": ["kept"], "kinds": KINDS, "faces": 3, "truncation_psi": 0.7, "seed": 5,
+}  # fmt: skip
 SNAPSHOTS = {"kimg": 0.016, "images": 6, "keep": "best", "stop_below": 0.0, "patience": 1}
 
 
