@@ -1,7 +1,7 @@
 """Copy journals to MLflow, each entry once: the helper that runs beside the stages, and ``republish``.
 
-Everything sent is idempotent on the server's side (runs are found by the journal's id, a metric by its key, step and
-time, files by their name), so a publisher that was killed anywhere simply starts again from its last note.
+Sending again changes nothing (runs are found by the journal's id, a point by its key and step, files by their name), so
+a publisher that was killed anywhere simply starts again from its last note.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ class Publication:
 
         Raises: whatever the mirror raises when the server does not answer; nothing is lost then.
         """
+        if self.done:
+            return 0
         alive = self._reader.owner_lives()  # asked before reading: a line written later belongs to the next call
         self._waiting += [clean for entry in self._reader.read() if (clean := self._first_time(entry))]
         if not self._run_id and self._waiting:

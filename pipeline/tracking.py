@@ -36,7 +36,8 @@ class Run:
     """The record of one executed stage.
 
     Steps are given in kimg (thousands of real images shown) and stored as whole images, because MLflow's steps are
-    integers: 12.5 kimg is step 12500.
+    integers: 12.5 kimg is step 12500. A series over something else (swap levels in px) gives whole ``step``s instead;
+    a key holds one kind of step.
     """
 
     def __init__(self, folder: Path, tags: Mapping[str, str] | None = None) -> None:
@@ -76,23 +77,31 @@ class Run:
         """Where this run's journal and copies are."""
         return self._journal.folder
 
-    def log_metrics(self, values: Mapping[str, float], step_kimg: float = 0.0) -> None:
-        """Record numbers at a point of training (0 for a stage that does not train)."""
-        self._journal.append("metrics", step=_images(step_kimg), values={k: float(v) for k, v in values.items()})
+    def log_metrics(self, values: Mapping[str, float], step_kimg: float = 0.0, step: int | None = None) -> None:
+        """Record numbers at a point of training (0 for a stage that does not train), or at a ``step`` of another kind.
+
+        MLflow keeps one point per key and step: the first one recorded.
+        """
+        at = _step(step_kimg, step)
+        self._journal.append("metrics", step=at, values={k: float(v) for k, v in values.items()})
         self._warn_once()
 
-    def log_image(self, key: str, image: Any, step_kimg: float = 0.0) -> None:
+    def log_image(self, key: str, image: Any, step_kimg: float = 0.0, step: int | None = None) -> None:
         """Record a picture; pictures of one key get a step slider in MLflow.
 
         Args:
             key: name of the series, ``samples``.
             image: a path, or a uint8 array ``[H, W, 3]`` (RGB) or ``[H, W]``.
             step_kimg: thousands of images seen.
+            step: instead of kimg, a whole number that the slider runs over: a swap level in px.
+
+        Raises: ValueError if both kinds of step are given; TypeError for anything that is no picture.
         """
-        step = _images(step_kimg)
-        name = f"images/{key.replace('/', '~')}-{step}.png"
-        _save_png(image, self.folder / name)
-        self._journal.append("image", key=key, step=step, file=name)
+        at = _step(step_kimg, step)
+        name = f"images/{_file(key)}-{at}.png"
+        if not (self.folder / name).exists():  # of a key and step, the first is kept, as with numbers
+            _save_png(image, self.folder / name)
+        self._journal.append("image", key=key, step=at, file=name)
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
         """Record a copy of a file or folder, under ``folder`` among the run's artifacts."""
@@ -126,10 +135,30 @@ class Run:
         entry = {"name": name, "digest": digest, "source": mask(source), "shape": list(shape), "context": context}
         self._journal.append("dataset", **entry, profile=dict(profile))
 
-    def log_cell(self, name: str, tags: Mapping[str, object], metrics: Mapping[str, float]) -> None:
-        """Record one cell of a comparison (a swap level) as a child run of its own, so MLflow can sort and plot it."""
+    def log_cell(
+        self,
+        name: str,
+        tags: Mapping[str, object],
+        metrics: Mapping[str, float],
+        images: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record one cell of a comparison as a child run of its own, so that MLflow can filter, sort and plot it.
+
+        Args:
+            name: of the child run, unlike any other of this run: ``freeze_g flat s0 weights 16``.
+            tags: where the cell stands, and its gates; the tags of this run are inherited.
+            metrics: its numbers; NaN and infinite ones are left out, for MLflow would sort them among the good ones.
+            images: key -> picture, as for ``log_image``, or a series of them: key -> {step: picture}.
+        """
         values = {key: float(value) for key, value in metrics.items()}
-        self._journal.append("cell", name=name, tags={k: mask(str(v)) for k, v in tags.items()}, values=values)
+        pictures = []
+        for key, image in (images or {}).items():
+            for step, picture in image.items() if isinstance(image, Mapping) else [(0, image)]:
+                file = f"images/cell~{_file(name)}~{_file(key)}-{step}.png"
+                _save_png(picture, self.folder / file)
+                pictures.append({"key": key, "step": int(step), "file": file})
+        shown = {key: mask(str(value)) for key, value in tags.items()}
+        self._journal.append("cell", name=name, tags=shown, values=values, images=pictures)
 
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Record settings, flattened with dots.
@@ -179,8 +208,16 @@ class Run:
         )  # fmt: skip
 
 
-def _images(kimg: float) -> int:
-    return round(kimg * 1000)
+def _step(kimg: float, step: int | None) -> int:
+    if step is None:
+        return round(kimg * 1000)
+    if kimg:
+        raise ValueError(f"a point has one step: found {kimg} kimg and step {step}")
+    return int(step)
+
+
+def _file(name: str) -> str:
+    return name.replace("/", "~")
 
 
 def _save_png(image: Any, target: Path) -> None:

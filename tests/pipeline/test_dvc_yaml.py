@@ -16,7 +16,7 @@ from pipeline.profiles import new_profile
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = (
     "dvc.yaml", "params.yaml", "weights.lock.yaml", "exclusions/none.txt", ".dvcignore", ".gitignore", ".dvc/config",
-    ".dvc/.gitignore",
+    ".dvc/.gitignore", ".dvc/plots/curves.json", ".dvc/plots/points.json",
 )  # fmt: skip
 pytestmark = pytest.mark.slow
 
