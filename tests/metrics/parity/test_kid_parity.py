@@ -17,11 +17,6 @@ POLYNOMIAL = {
     "kid_kernel_poly_gamma": None,
     "kid_kernel_poly_coef0": 1,
 }
-    "kid_kernel": "poly",
-    "kid_kernel_poly_degree": 3,
-    "kid_kernel_poly_gamma": None,
-    "kid_kernel_poly_coef0": 1,
-}
 
 
 def definition(x: np.ndarray, y: np.ndarray) -> float:
