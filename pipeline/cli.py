@@ -16,6 +16,7 @@ from pipeline.telemetry import silence
 
 _INTERRUPTED = 130
 _DISTRIBUTION = "cartoon-pipeline"
+_BEHIND = {"weights": "stages.fetch", "datasets": "stages.sources", "selftest": "stages.selftest"}
 
 
 class CommandError(Exception):
@@ -91,11 +92,12 @@ def _parser() -> argparse.ArgumentParser:
     for name, about in (
         ("weights", "list, fetch, import or verify what weights.lock.yaml names"),
         ("datasets", "list datasets, ask for new episodes, pin lists of addresses"),
+        ("selftest", "compare what this machine measures with numbers that others published"),
     ):
         # Everything behind it, --help too, is for the process it becomes.
         other = commands.add_parser(name, help=about, add_help=False, prefix_chars="\0")
         other.add_argument("rest", nargs=argparse.REMAINDER)
-        other.set_defaults(command=_downloads, module={"weights": "stages.fetch", "datasets": "stages.sources"}[name])
+        other.set_defaults(command=_downloads, module=_BEHIND[name])
     _add_explain(commands)
     verify = commands.add_parser("verify", help="re-hash every output against its manifest, and DVC's cache")
     verify.add_argument("--profile", help="default: all profiles")
@@ -223,7 +225,7 @@ def _new_profile(arguments: argparse.Namespace) -> None:
 
 
 def _downloads(arguments: argparse.Namespace) -> None:
-    """Become the process that fetches; downloading is a stage's work."""
+    """Become the process that fetches or measures; both are a stage's work."""
     os.chdir(_root(arguments))
     os.execv(sys.executable, [sys.executable, "-m", arguments.module, *arguments.rest])
 
