@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from model.data.images import UInt8, encode_image, resize
-from stages.report.cells import Comparison, Point
 from stages.report.look import readable
-from stages.report.tiles import Tiles, evaluation_of, source_tiles, swap_tiles
+from stages.report.pictures import Shots, Tiles
+from stages.report.view import View
 
 TILE = 128  # px
 GAP = 4  # px between tiles
@@ -31,24 +31,24 @@ class Block:
     methods: dict[str, tuple[str, Tiles]]  # method -> swap level in words, tiles
 
 
-def blocks(comparison: Comparison, chosen: Sequence[Point], faces: int) -> list[Block]:
-    """Gather the tiles, ``faces`` per row over all datasets together; datasets without pictures are left out."""
-    pictured = [d for d in comparison.grid.datasets if _block(comparison, chosen, d, 1) is not None]
+def blocks(view: View, shots: Mapping[tuple[str, str], Shots], faces: int) -> list[Block]:
+    """Gather the first tiles, ``faces`` per row over all datasets together; datasets without pictures are left out."""
+    pictured = [d for d in view.datasets if _block(view, shots, d, 1) is not None]
     each = max(2, faces // max(1, len(pictured)))
-    found = (_block(comparison, chosen, dataset, each) for dataset in pictured)
+    found = (_block(view, shots, dataset, each) for dataset in pictured)
     return [block for block in found if block is not None]
 
 
-def _block(comparison: Comparison, chosen: Sequence[Point], dataset: str, faces: int) -> Block | None:
+def _block(view: View, shots: Mapping[tuple[str, str], Shots], dataset: str, faces: int) -> Block | None:
     source: Tiles = []
     methods = {}
-    for point in (p for p in chosen if p.dataset == dataset):
-        evaluation = evaluation_of(comparison, dataset, point.method)
-        if evaluation is None:
+    for method in view.methods(dataset):
+        mine, point = shots.get((method, dataset)), view.recommended(dataset, method)
+        if mine is None or point is None:
             continue
-        source = source or source_tiles(evaluation, faces)
-        if tiles := swap_tiles(evaluation, point.swap, faces):
-            methods[point.method] = (str(point.swap), tiles)
+        source = source or mine.tiles("source", "first")[:faces]
+        if tiles := mine.tiles(point.file, "first")[:faces]:
+            methods[method] = (view.words(point), tiles)
     return Block(dataset, source, methods) if source and methods else None
 
 

@@ -14,6 +14,14 @@ LineStyle = Literal["-", ":", "none"] | tuple[float, Sequence[float]]
 # The first method of the params file gets the grey: by custom it is the baseline.
 _COLOURS = ("#7d8590", "#0a84c6", "#e0631b", "#0a9c72", "#c66aa6", "#b8890b", "#5b5bd6", "#c0392b")
 _MARKERS = {0: "o", 4: "v", 8: "^", 16: "s", 32: "D", 64: "P", 128: "X", 256: "p"}  # swap level in px -> mark
+_SHAPES = {  # the same marks as paths
+    "o": "M-5.5 0a5.5 5.5 0 1 0 11 0a5.5 5.5 0 1 0-11 0z", "v": "M0 6.4L-6.2-4.6H6.2z", "^": "M0-6.4L6.2 4.6H-6.2z",
+    "s": "M-5-5H5V5H-5z", "D": "M0-7L7 0L0 7L-7 0z",
+    "P": "M-2.2-6.4H2.2V-2.2H6.4V2.2H2.2V6.4H-2.2V2.2H-6.4V-2.2H-2.2z",
+    "X": "M-6-2.9L-2.9-6L0-3.1L2.9-6L6-2.9L3.1 0L6 2.9L2.9 6L0 3.1L-2.9 6L-6 2.9L-3.1 0z",
+    "p": "M0-6.6L6.3-2L3.9 5.3H-3.9L-6.3-2z",
+    "*": "M0-8L2-2.7L7.6-2.5L3.2 1L4.7 6.5L0 3.4L-4.7 6.5L-3.2 1L-7.6-2.5L-2-2.7z",
+}  # fmt: skip
 _LINES: dict[str, LineStyle] = {"weights": "-", "features": (0, (4, 2))}
 
 
@@ -46,6 +54,11 @@ def line(kind: str) -> LineStyle:
     return _LINES.get(kind, ":")
 
 
+def shape(level: int) -> str:
+    """Return the mark of a swap level in px (0 for none) as the path of an SVG, about 12 units wide."""
+    return _SHAPES.get(_MARKERS.get(level, "*"), _SHAPES["*"])
+
+
 def readable(name: str) -> str:
     """Return a key of the params file as words: ``structure_loss`` -> ``structure loss``."""
     return name.replace("_", " ")
@@ -54,9 +67,3 @@ def readable(name: str) -> str:
 def file_name(name: str) -> str:
     """Return a name that is safe as part of a file name."""
     return re.sub(r"[^\w.-]", "_", name)
-
-
-def signed(value: float) -> str:
-    """Return a difference with its sign: ``+0.042``."""
-    text = f"{value:+.3f}"
-    return text.replace("-", MINUS) if float(text) else "0.000"

@@ -1,140 +1,179 @@
-"""The report as one page: everything inlined, no scripts, readable from a file, on a phone, in light and dark."""
+"""The page: one file with everything inlined, that runs nothing but its own script and loads nothing."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
-from model.data.images import UInt8, encode_image
-from stages.report import curves, findings, hero, pareto, table, tiles
-from stages.report.cells import Comparison
-from stages.report.claim import fid_limit
-from stages.report.curves import Training
-from stages.report.findings import Report
-from stages.report.look import DARK, LIGHT, colours, readable
+from model.errors import UsageError
+from stages.report import curves, ladder
+from stages.report.album import RUNGS, URI, Album
+from stages.report.answer import answer, differences, honesty
+from stages.report.grid import grid
+from stages.report.look import DARK, LIGHT, colours, readable, shape
+from stages.report.pictures import Shots
+from stages.report.rows import table
+from stages.report.scatter import DASHES, scatter
+from stages.report.view import View
+from stages.report.words import column, counted
 
-TEMPLATE = "page.html.jinja"
+TEMPLATES = Path(__file__).parent / "templates"
+SHEETS = {  # file -> title, what it shows
+    "nearest": ("Closest to the training images", "Above: the generated images that resemble a training image most. Below: that training image."),
+    "failures": ("Where it fails most", "The worst pairs: the source above, the drawing below."),
+    "sample": ("The last samples of the training", "What the method draws at the end of its training."),
+}  # fmt: skip
+AllShots = Mapping[tuple[str, str], Shots]  # (method, dataset) -> pictures
 
 
-def html(report: Report) -> str:
-    """Return the page; equal reports give equal text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+def html(view: View, shots: AllShots, faces: int, max_mb: float) -> str:
+    """Return the page; equal arguments give equal text.
 
-    loader = FileSystemLoader(Path(__file__).parent)
+    Args:
+        view: the comparison.
+        shots: pictures of methods on datasets; those without any are left out.
+        faces: rows of the grids, at most.
+        max_mb: of the page, in millions of bytes. Pictures are made smaller, then fewer, until it fits.
+
+    Raises: UsageError if it never fits.
+    """
+    limit, smallest = max_mb * 1e6, 0
+    while faces:
+        album = Album()
+        context = _context(view, shots, faces, album)
+        for rung in RUNGS:
+            pictures = album.encode(rung)
+            if sum(map(len, pictures.values())) > limit:
+                continue
+            text = _render(context, pictures)
+            smallest = len(text.encode())
+            if smallest <= limit:
+                return text
+        faces //= 2
+    found = f"{smallest / 1e6:.2f} MB" if smallest else "more than that for its pictures alone"
+    raise UsageError(
+        f"page.max_mb: found {max_mb:g}, the page needs {found} with one face per grid and the smallest pictures; "
+        "raise it, or compare fewer snapshots, kinds or levels"
+    )
+
+
+def _context(view: View, shots: AllShots, faces: int, album: Album) -> dict[str, Any]:
+    about = view.table.about
+    sections = [_section(view, dataset, shots, (faces, album)) for dataset in view.datasets]
+    return {
+        "profile": about.profile, "command": about.command, "digests": about.digests,
+        "methods": [{"name": name, "label": readable(name)} for name in about.methods],
+        "hues": list(colours(list(about.methods)).values()),
+        "answers": [answer(view, dataset) for dataset in view.datasets], "honesty": honesty(view),
+        "sections": [section | {"index": index, "id": f"dataset-{index}"} for index, section in enumerate(sections)],
+    }  # fmt: skip
+
+
+def _section(view: View, dataset: str, shots: AllShots, room: tuple[int, Album]) -> dict[str, Any]:
+    """Return everything of one dataset."""
+    faces, album = room
+    mine = {method: found for (method, of), found in shots.items() if of == dataset}
+    points, methods = view.of(dataset), list(view.table.about.methods)
+    kinds = dict.fromkeys(p.swap for p in points if p.swap != "none")
+    drawn = grid(view, dataset, mine, faces, album)
+    numbers = table(view, dataset)
+    return {
+        "name": readable(dataset), "grid": drawn, "table": numbers, "table_style": column(view.style).label,
+        "trained": any(entry["trained"] for row in numbers["rows"] for entry in row["entries"]),
+        "plots": [plot for key in dict.fromkeys((view.style, view.table.about.fid)) if (plot := scatter(view, dataset, key))],
+        "levels": [
+            {"shape": shape(n), "text": f"up to {n} px" if n else "no swap"} for n in sorted({p.level for p in points})
+        ],
+        "kinds": [{"text": readable(kind), "dash": DASHES[i % len(DASHES)]} for i, kind in enumerate(kinds)],
+        "methods": [{"index": methods.index(m), "label": readable(m)} for m in view.methods(dataset)],
+        "differences": differences(view, dataset), "sweeps": _sweeps(drawn),
+        "ladder": _figure(album, lambda theme: ladder.figure(view, dataset, theme)),
+        "curves": _figure(album, lambda theme: curves.figure(view, dataset, theme)),
+        "sheets": _sheets(view, dataset, mine, album),
+    }  # fmt: skip
+
+
+def _figure(album: Album, draw: Callable[[Any], Any]) -> list[str]:
+    """Return the names of a figure on light and on dark ground; nothing if there is nothing to draw."""
+    drawn = [draw(theme) for theme in (LIGHT, DARK)]
+    return [album.add(image, "figure") for image in drawn if image is not None]
+
+
+def _sweeps(drawn: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Return, per method, the first faces at every swap level."""
+    found = []
+    data = drawn["data"] if drawn else {"methods": [], "rules": []}
+    for method in data["methods"] if data["rules"] else []:
+        rule, columns = data["rules"][0], list(method["cells"].values())
+        strips = [data["source"][rule["name"]], *(cell[rule["name"]] for cell in columns)]
+        rows = [
+            {"z": z, "tiles": [strip[index] for strip in strips]}
+            for index, z in enumerate(rule["z"])
+            if all(index < len(strip) for strip in strips)
+        ]
+        found.append({"index": method["index"], "label": method["label"], "columns": columns, "rows": rows})
+    return found
+
+
+def _sheets(view: View, dataset: str, shots: Mapping[str, Shots], album: Album) -> list[dict[str, Any]]:
+    """Return the galleries: title, what it shows, and a sheet per method."""
+    groups = []
+    for file, (title, hint) in SHEETS.items():
+        sheets = []
+        for index, method in enumerate(view.table.about.methods):
+            image = shots[method].sheet(file) if method in shots else None
+            if image is not None:
+                name, alt = album.add(image, "sheet"), f"{title}: {readable(method)} on {readable(dataset)}"
+                sheets.append({"index": index, "method": readable(method), "name": name, "alt": alt})
+        if sheets:
+            groups.append({"title": title, "hint": hint, "sheets": sheets})
+    return groups
+
+
+def _render(context: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
+    """Fill the templates in; every picture lands in the page once: in an image, or in the script's data."""
     # Autoescape for every template, whatever its suffix: names come from params files.
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["readable"] = readable
-    environment.filters["unbroken"] = lambda text: str(text).replace(" px", "\N{NO-BREAK SPACE}px")
-    return environment.get_template(TEMPLATE).render(context(report)) + "\n"
+    shown: set[str] = set()
+
+    def uri(name: str) -> str:
+        shown.add(name)
+        return URI + pictures[name]
+
+    def data() -> Markup:
+        rest = {name: text for name, text in pictures.items() if name not in shown}
+        grids = [section["grid"]["data"] if section["grid"] else None for section in context["sections"]]
+        return _script_json({"uri": URI, "pictures": rest, "grids": grids})
+
+    environment.filters.update(uri=uri, counted=counted, unbroken=lambda t: str(t).replace(" px", "\N{NO-BREAK SPACE}px"))
+    style, script = (
+        Markup(environment.get_template(f"page.{kind}.jinja").render(context)) for kind in ("css", "js")  # noqa: S704
+    )
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    page = environment.get_template("page.html.jinja")
+    return page.render(context, style=style, script=script, policy=Markup(policy), data=data) + "\n"
 
 
-def context(report: Report) -> dict[str, Any]:
-    """Return everything the template shows, as text, numbers and data URIs."""
-    comparison = report.comparison
-    hues = colours(comparison.grid.methods)
-    measured = [d for d in comparison.grid.datasets if comparison.of(d)]
-    return {
-        "profile": comparison.grid.profile,
-        "datasets": measured,
-        "methods": [m for m in comparison.grid.methods if any(p.method == m for p in comparison.points)],
-        "seeds": comparison.grid.seeds,
-        "snapshots": comparison.snapshots,
-        "baseline": report.baseline,
-        "fid": comparison.fid,
-        "extractor": table.extractor(comparison.fid),
-        "max_fid_ratio": report.max_fid_ratio,
-        "hues": hues,
-        "hero": _hero(report),
-        "cards": [card for dataset in measured for card in findings.cards(report, dataset)],
-        "honesty": findings.honesty(report),
-        "missing": comparison.missing,
-        "suspects": table.suspects(comparison),
-        "ended_early": findings.ended_early(report),
-        "heads": [_head(comparison, key, column) for key, column in table.shown_columns(comparison)],
-        "sections": [_section(report, dataset, index) for index, dataset in enumerate(measured)],
-        "claims": [claim for dataset in measured for claim in findings.claims(report, dataset)],
-        "command": report.command,
-        "digests": report.digests,
-    }
+def _hash(text: str) -> str:
+    """Return what a content security policy knows an inline element by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
-def _hero(report: Report) -> list[dict[str, Any]]:
-    """Return one block per dataset: rows of faces as strips side by side."""
-    found = []
-    measured = sum(bool(report.comparison.of(dataset)) for dataset in report.comparison.grid.datasets)
-    for block in hero.blocks(report.comparison, report.chosen, report.sheet_faces * measured):
-        rows = [{"label": "source", "note": "not fine-tuned", "uri": _uri(np.concatenate(block.source, axis=1))}]
-        for method, (swap, strip) in block.methods.items():
-            rows.append({"label": readable(method), "note": swap, "uri": _uri(np.concatenate(strip, axis=1))})
-        found.append({"dataset": block.dataset, "count": len(block.source), "rows": rows})
-    return found
-
-
-def _head(comparison: Comparison, key: str, column: table.Column) -> dict[str, str]:
-    arrow = {"lower": "↓", "higher": "↑", "": ""}[column.better]
-    return {"label": column.label, "arrow": arrow, "hint": column.hint, "extractor": table.extractor(key)}
-
-
-def _section(report: Report, dataset: str, index: int) -> dict[str, Any]:
-    """Return everything of one dataset."""
-    comparison, faces = report.comparison, report.sheet_faces
-    methods = comparison.methods(dataset)
-    sweeps = [(method, tiles.sweeps(comparison, dataset, method, faces)) for method in methods]
-    failures = [(method, tiles.failures(comparison, dataset, method)) for method in methods]
-    trainings = [t for t in report.trainings if t.dataset == dataset]
-    return {
-        "id": f"dataset-{index}",
-        "name": dataset,
-        "rows": table.rows(comparison, dataset, report.chosen),
-        "anchors": table.anchor_rows(comparison, dataset),
-        "pareto": _pareto(report, dataset),
-        "sheet": _columns(tiles.method_columns(comparison, dataset, report.chosen, faces)),
-        "sweeps": [
-            {"method": method, "snapshot": name, "columns": _columns(columns)}
-            for method, found in sweeps
-            for name, columns in found
-        ],
-        "failures": [{"method": method, "uri": _uri(image)} for method, image in failures if image is not None],
-        "curves": _curves(report, dataset, trainings),
-        "samples": _samples(trainings, comparison.grid.seeds[0]),
-    }
-
-
-def _pareto(report: Report, dataset: str) -> list[str]:
-    """Return the figure for light and for dark ground; nothing without numbers."""
-    limit = fid_limit(report.comparison, dataset, report.max_fid_ratio)
-    plot = pareto.plot_of(report.comparison, dataset, report.chosen, limit)
-    if plot is None:
-        return []
-    return [_uri(pareto.figure(plot, pareto.title(dataset), theme)) for theme in (LIGHT, DARK)]
-
-
-def _curves(report: Report, dataset: str, trainings: Sequence[Training]) -> list[str]:
-    title, methods = f"Training on {readable(dataset)}", report.comparison.grid.methods
-    images = [curves.figure(trainings, methods, title, theme) for theme in (LIGHT, DARK)]
-    return [_uri(image) for image in images if image is not None]
-
-
-def _samples(trainings: Sequence[Training], seed: str) -> list[dict[str, str]]:
-    """Return the last sample sheet of every method, for one seed."""
-    found = []
-    for training in trainings:
-        image = curves.last_sample(training) if training.seed == seed else None
-        if image is not None:
-            found.append({"method": training.method, "kimg": f"{training.kimg:.0f}", "uri": _uri(image)})
-    return found
-
-
-def _columns(columns: Sequence[tiles.Column]) -> list[dict[str, Any]]:
-    return [{"label": label, "count": len(strip), "uri": _uri(tiles.upright(strip))} for label, strip in columns]
-
-
-def _uri(image: UInt8) -> str:
-    """Inline an image, losslessly."""
-    return "data:image/webp;base64," + base64.b64encode(encode_image(image, "webp")).decode("ascii")
+def _script_json(value: object) -> Markup:
+    """Return JSON that cannot end the script element it stands in."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return Markup(text)  # noqa: S704
