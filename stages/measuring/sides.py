@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import MissingInputError
-from model.metrics.diversity import Diversity, FeatureRuler, PictureRuler, chosen_rows
+from model.metrics.diversity import Diversity, chosen_rows, feature_ruler, picture_ruler
 from model.metrics.extractors.base import FeatureExtractor
 from model.metrics.extractors.cached import cached
 from model.metrics.extractors.catalogue import kind_of
@@ -101,7 +101,7 @@ def open_style(opened: Opened, reference: Path, reals: Reals, settings: Evaluate
     diversity, varied_by = None, ""
     for kind, ruler in opened.of("diversity").items():  # one, or none whose weights are here
         if kind_of(kind).role == "distance":
-            pictures = PictureRuler(ruler)
+            pictures = picture_ruler(ruler)
             some = chosen_rows(len(reals.train), pictures.most, settings.seed)  # those that it would choose of all
             diversity = Diversity(pictures, read_images(reals.train, some), settings.seed)
             continue
@@ -112,7 +112,7 @@ def open_style(opened: Opened, reference: Path, reals: Reals, settings: Evaluate
                 raise
             not_run += left_out("diversity", [kind], str(error))
             continue
-        diversity, varied_by = Diversity(FeatureRuler(ruler.name), train, settings.seed), ruler.name
+        diversity, varied_by = Diversity(feature_ruler(ruler.name), train, settings.seed), ruler.name
         extractors.setdefault(ruler.name, cached(ruler, CACHE_BYTES))
     return StyleSide(targets, extractors, diversity, varied_by, not_run)
 
