@@ -11,15 +11,15 @@ from pipeline.params import ParamsError, read_section
 from pipeline.tracking import Run
 from stages.comparing.table import read_table
 from stages.entry import run as run_stage
-from stages.report import curves, hero, ladder, pareto, sheets
-from stages.report.look import DARK, LIGHT, file_name
+from stages.report import hero, sheets
+from stages.report.figures import figures
+from stages.report.look import file_name
 from stages.report.page import html
 from stages.report.pictures import Shots, shots_of
 from stages.report.view import View, view_of
 from stages.study.page import study_html
 
-FIGURES = {"pareto": pareto.figure, "ladder": ladder.figure, "kimg": curves.figure}
-THEMES = {"": LIGHT, "-dark": DARK}
+GROUNDS = ("", "-dark")  # in the names of figures
 AllShots = dict[tuple[str, str], Shots]  # (method, dataset) -> pictures
 
 
@@ -55,11 +55,14 @@ def page(params: Path, data: Path, out: Path, run: Run) -> None:
         for method in view.methods(dataset)
         if (found := shots_of(pictures, method, dataset)) is not None
     }
-    atomic_write_text(out / "index.html", html(view, shots, settings.grid_faces, settings.max_mb))
+    drawn = figures(view)
+    atomic_write_text(out / "index.html", html(view, shots, drawn, settings.grid_faces, settings.max_mb))
     atomic_write_text(out / "study.html", study_html(view.table, pictures, settings.study_pairs))
     _hero(view, shots, settings.hero_faces, out / "hero.png")
     with publish_folder(out / "figures") as folder:
-        _figures(view, folder)
+        for (name, dataset), images in drawn.items():
+            for ground, image in zip(GROUNDS, images, strict=True):
+                write_png(folder / f"{name}-{file_name(dataset)}{ground}.png", image)
     with publish_folder(out / "sheets") as folder:
         _sheets(view, shots, settings.sheet_faces, folder)
     _record(run, out)
@@ -69,16 +72,6 @@ def _hero(view: View, shots: AllShots, faces: int, path: Path) -> None:
     shown = hero.blocks(view, shots, faces)
     if shown:
         atomic_write(path, lambda file: file.write(hero.picture(shown)))
-
-
-def _figures(view: View, folder: Path) -> None:
-    """Write every figure of every dataset, on light and on dark ground."""
-    for dataset in view.datasets:
-        for name, figure in FIGURES.items():
-            for suffix, theme in THEMES.items():
-                image = figure(view, dataset, theme)
-                if image is not None:
-                    write_png(folder / f"{name}-{file_name(dataset)}{suffix}.png", image)
 
 
 def _sheets(view: View, shots: AllShots, faces: int, folder: Path) -> None:

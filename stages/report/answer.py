@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from model.metrics.names import parse
-from stages.report.look import readable
+from stages.comparing.likeness import SIMILARITY
+from stages.comparing.words import TIMES, chance, number, readable, signed
 from stages.report.view import Point, View, heading
-from stages.report.words import GATES, SIMILARITY, TIMES, chance, column, counted, number, signed
+from stages.report.words import GATES, column
 
 SHIPPED = ("stylenet", "attributenet")  # small networks that come with the code, instead of the field's own
 FULL = 100.0  # length of a bar
@@ -62,16 +62,26 @@ def _interval(view: View, point: Point, key: str, digits: int) -> str:
 
 
 def _verdict(view: View, point: Point) -> dict[str, str]:
-    """Return how a method's likeness at its recommended level stands against the baseline's."""
+    """Return how a method's likeness stands against the baseline's: as recommended, and at the same style."""
     if point.method == view.table.about.settings.get("baseline"):
-        return {"text": "the baseline", "kind": ""}
-    for one in view.table.about.findings.get("differences", []):
-        place = (one["dataset"], one["method"], one["measure"], one["at"])
-        if place == (point.dataset, point.method, SIMILARITY, "recommended"):
-            kind = ("better" if one["difference"] > 0 else "worse") if one["significant"] else ""
-            word = {"better": "significantly closer", "worse": "significantly further", "": "not significant"}[kind]
-            return {"text": f"{signed(one['difference'], 2)}, {word}", "kind": kind}
-    return {"text": "not tested", "kind": ""}
+        return {"text": "the baseline", "kind": "", "note": ""}
+    found = {
+        one["at"]: one for one in view.table.about.findings.get("differences", [])
+        if (one["dataset"], one["method"], one["measure"]) == (point.dataset, point.method, SIMILARITY)
+    }  # fmt: skip
+    equal = found.get("comparable style")
+    note = f"at the same style: {_judged(equal)[0]}" if equal else ""
+    if "recommended" not in found:
+        return {"text": "not tested", "kind": "", "note": note}
+    text, kind = _judged(found["recommended"])
+    return {"text": text, "kind": kind, "note": note}
+
+
+def _judged(one: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a difference of likeness in words, and ``better``, ``worse`` or nothing."""
+    kind = ("better" if one["difference"] > 0 else "worse") if one["significant"] else ""
+    word = {"better": "significantly closer", "worse": "significantly further", "": "not significant"}[kind]
+    return f"{signed(one['difference'], 2)}, {word}", kind
 
 
 def differences(view: View, dataset: str) -> list[dict[str, Any]]:
@@ -118,7 +128,11 @@ def _instrument(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _counts(view: View, dataset: str) -> dict[str, str]:
     facts, real = view.table.about.facts.get(dataset, {}), view.anchor(dataset, "real_split")
-    floors = [f"{column(k).label} {number(real[k], column(k).digits)}" for k in (view.style, view.table.about.fid) if k in real]
+    floors = [
+        f"{column(k).label} {number(real[k], column(k).digits)}"
+        for k in (view.style, view.table.about.fid)
+        if k in real
+    ]
     return {
         "name": readable(dataset), "real": f"{facts['n_real']:,}" if "n_real" in facts else "an unknown number of",
         "heldout": f"{facts['n_heldout']:,}" if "n_heldout" in facts else "none", "floor": ", ".join(floors),
@@ -132,7 +146,9 @@ def _tripped(view: View) -> list[str]:
         bad = [f"{GATES.get(n, readable(n))} {s}" for n, s in sorted(point.gates.items()) if s != "pass"]
         if bad:
             end = "" if point.ranked else " (not ranked)"
-            found.append(f"{readable(point.method)} on {readable(point.dataset)}, {view.words(point)}: {', '.join(bad)}{end}")
+            found.append(
+                f"{readable(point.method)} on {readable(point.dataset)}, {view.words(point)}: {', '.join(bad)}{end}"
+            )
     return found
 
 
@@ -156,7 +172,9 @@ def _facts(view: View) -> list[tuple[str, list[str]]]:
         for name, value in facts.items():
             if name != "instruments" and (lines := _flat(value)):
                 found.append((f"{readable(name)}{f' ({readable(place)})' if place else ''}", lines))
-    settings = [line for name, value in about.settings.items() if name != "kinds" for line in _flat(value, readable(name))]
+    settings = [
+        line for name, value in about.settings.items() if name != "kinds" for line in _flat(value, readable(name))
+    ]
     found.append(("comparison", settings))
     found += [(f"swap {readable(kind)}", _flat(value)) for kind, value in view.kinds.items()]
     return found
@@ -168,13 +186,3 @@ def _flat(value: object, name: str = "") -> list[str]:
         return [line for key, item in value.items() for line in _flat(item, f"{name} {readable(str(key))}".strip())]
     text = ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
     return [f"{name}: {text}" if name else text] if text else []
-
-
-def training_counts(view: View) -> str:
-    """Return how often every method was trained, in words."""
-    return counted(len(view.table.about.seeds), "seed")
-
-
-def extractor_of(key: str) -> str:
-    """Return the extractor in a metric's name."""
-    return parse(key).extractor

@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from stages.comparing.words import TIMES, readable
 from stages.report.canvas import Pixels, draw
-from stages.report.look import TIMES, Theme, colours, readable
+from stages.report.look import Theme, colours
 from stages.report.view import View
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _panel(axes: Axes, trainings: Sequence[Training], name: str, hues: Mapping[s
         if series:
             axes.plot(*zip(*series, strict=True), color=hue, linewidth=1.4, alpha=0.85, marker="." if judged else "")
         for x, y in series if judged else []:
-            if x == training["kept"]:
+            if x == training.get("kept"):
                 axes.plot(x, y, marker="o", markersize=9, markerfacecolor="none", markeredgecolor=hue, clip_on=False)
     if judged:
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from stages.comparing.likeness import SIMILARITY
+from stages.comparing.words import number, readable
 from stages.report.album import Album
-from stages.report.look import readable
 from stages.report.pictures import RULES, Shots
 from stages.report.view import Point, View
-from stages.report.words import SIMILARITY, column, number
+from stages.report.words import column
 
 LABELS = {"first": "first of the list", "random": "drawn at random", "worst": "the worst"}
 
@@ -35,14 +36,16 @@ def grid(view: View, dataset: str, shots: Mapping[str, Shots], faces: int, album
     source = {rule: [album.add(t, "tile") for t in first.tiles("source", rule)[:faces]] for rule in RULES}
     methods = [_method(view, dataset, method, shots[method], (faces, album)) for method in shown]
     own = any(shots[method].picks.worst[:faces] != first.picks.worst[:faces] for method in shown)
-    data = {
+    kinds: list[dict[str, Any]] = [
+        {"name": kind, "label": readable(kind), "levels": levels} for kind, levels in _ladders(points)
+    ]
+    data: dict[str, Any] = {
         "rules": [{"name": r, "label": LABELS[r], "z": first.picks.of(r)[:faces]} for r in RULES if source[r]],
         "by": column(first.picks.by).label, "style": column(view.style).label.split()[0],
         "source": source, "own": own, "methods": methods,
         "snapshots": [{"name": s, "label": readable(s)} for s in dict.fromkeys(p.snapshot for p in points)],
-        "kinds": [{"name": kind, "label": readable(kind), "levels": levels} for kind, levels in _ladders(points)],
+        "kinds": kinds, "start": _start(view, dataset, shown, kinds),
     }  # fmt: skip
-    data["start"] = _start(view, dataset, shown, data["kinds"])
     return {"data": data, "rows": _rows(data), "by": data["by"], "psi": first.picks.psi}
 
 
@@ -55,8 +58,8 @@ def _method(view: View, dataset: str, method: str, shots: Shots, room: tuple[int
         if any(tiles.values()):
             cells[_key(point)] = tiles | describe(view, point)
     best = view.recommended(dataset, method)
-    worst = {"z": shots.picks.worst[:faces]}
-    worst["source"] = [album.add(t, "tile") for t in shots.tiles("source", "worst")[:faces]]
+    sources = [album.add(t, "tile") for t in shots.tiles("source", "worst")[:faces]]
+    worst = {"z": shots.picks.worst[:faces], "source": sources}
     recommended = _key(best) if best is not None and _key(best) in cells else next(iter(cells), "")
     index = list(view.table.about.methods).index(method)
     return {"label": readable(method), "index": index, "cells": cells, "recommended": recommended, "worst": worst}
@@ -69,7 +72,8 @@ def describe(view: View, point: Point) -> dict[str, Any]:
         "likeness": number(point.mean.get(SIMILARITY), 2),
         "style": number(point.mean.get(view.style), 0 if point.mean.get(view.style, 0.0) >= 20 else 1),
         "flag": "" if point.ranked else "fails a gate",
-        "drawn": view.limit(point.dataset) is None or point.mean.get(view.style, 0.0) <= (view.limit(point.dataset) or 0),
+        "drawn": view.limit(point.dataset) is None
+        or point.mean.get(view.style, 0.0) <= (view.limit(point.dataset) or 0),
     }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from model.data.images import UInt8, encode_image, resize
-from stages.report.look import readable
+from stages.comparing.words import readable
 from stages.report.pictures import Shots, Tiles
 from stages.report.view import View
 

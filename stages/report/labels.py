@@ -61,7 +61,11 @@ def _option(mark: Mapping[str, Any], wide: float, side: str) -> tuple[Box, dict[
     x, y = mark["x"] + across * GAP * near, mark["y"] + down * (GAP + LINE / 2) * near
     left = x - wide / 2 if not across else x if across > 0 else x - wide
     anchor = {0: "middle", 1: "start", -1: "end"}[across]
-    return Box(left, y - LINE / 2, left + wide, y + LINE / 2), {"x": round(x, 1), "y": round(y + 4.5, 1), "anchor": anchor}
+    return Box(left, y - LINE / 2, left + wide, y + LINE / 2), {
+        "x": round(x, 1),
+        "y": round(y + 4.5, 1),
+        "anchor": anchor,
+    }
 
 
 def _cost(box: Box, taken: Sequence[Box], inside: Box) -> float:

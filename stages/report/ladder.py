@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from stages.comparing.likeness import SIMILARITY
+from stages.comparing.words import readable
 from stages.report.canvas import Pixels, draw
-from stages.report.look import Theme, colours, line, marker, readable
+from stages.report.look import Theme, colours, line, marker
 from stages.report.view import Point, View
-from stages.report.words import SIMILARITY, column
+from stages.report.words import column
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,4 +92,12 @@ def _legend(fig: Figure, view: View, points: Sequence[Point], hues: Mapping[str,
     if len(kinds) > 1:
         handles += [Line2D([], [], color="#808890", linestyle=line(kind), linewidth=1.6) for kind in kinds]
         names += [f"{readable(kind)} swapped" for kind in kinds]
-    fig.legend(handles, names, loc="lower center", ncol=3 if len(kinds) > 1 else 4, frameon=False, fontsize=10, columnspacing=1.2)
+    fig.legend(
+        handles,
+        names,
+        loc="lower center",
+        ncol=3 if len(kinds) > 1 else 4,
+        frameon=False,
+        fontsize=10,
+        columnspacing=1.2,
+    )

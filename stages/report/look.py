@@ -1,4 +1,4 @@
-"""Colours, marks and names that mean the same thing everywhere in the report."""
+"""Colours and marks that mean the same thing everywhere in the report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-MINUS, TIMES, NONE = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
 LineStyle = Literal["-", ":", "none"] | tuple[float, Sequence[float]]
 
 # Distinguishable with every common kind of colour blindness (after Okabe and Ito), and on light and dark ground.
@@ -57,11 +56,6 @@ def line(kind: str) -> LineStyle:
 def shape(level: int) -> str:
     """Return the mark of a swap level in px (0 for none) as the path of an SVG, about 12 units wide."""
     return _SHAPES.get(_MARKERS.get(level, "*"), _SHAPES["*"])
-
-
-def readable(name: str) -> str:
-    """Return a key of the params file as words: ``structure_loss`` -> ``structure loss``."""
-    return name.replace("_", " ")
 
 
 def file_name(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from model.errors import UsageError
-from stages.report import curves, ladder
+from stages.comparing.words import readable
 from stages.report.album import RUNGS, URI, Album
 from stages.report.answer import answer, differences, honesty
+from stages.report.figures import Figures
 from stages.report.grid import grid
-from stages.report.look import DARK, LIGHT, colours, readable, shape
+from stages.report.look import colours, shape
 from stages.report.pictures import Shots
 from stages.report.rows import table
 from stages.report.scatter import DASHES, scatter
@@ -26,19 +27,20 @@ from stages.report.words import column, counted
 
 TEMPLATES = Path(__file__).parent / "templates"
 SHEETS = {  # file -> title, what it shows
-    "nearest": ("Closest to the training images", "Above: the generated images that resemble a training image most. Below: that training image."),
+    "nearest": ("Closest to the training images", "Above: drawings that resemble a training image most. Below: that one."),
     "failures": ("Where it fails most", "The worst pairs: the source above, the drawing below."),
     "sample": ("The last samples of the training", "What the method draws at the end of its training."),
 }  # fmt: skip
 AllShots = Mapping[tuple[str, str], Shots]  # (method, dataset) -> pictures
 
 
-def html(view: View, shots: AllShots, faces: int, max_mb: float) -> str:
+def html(view: View, shots: AllShots, figures: Figures, faces: int, max_mb: float) -> str:
     """Return the page; equal arguments give equal text.
 
     Args:
         view: the comparison.
         shots: pictures of methods on datasets; those without any are left out.
+        figures: drawn ones, on light and on dark ground.
         faces: rows of the grids, at most.
         max_mb: of the page, in millions of bytes. Pictures are made smaller, then fewer, until it fits.
 
@@ -47,7 +49,7 @@ def html(view: View, shots: AllShots, faces: int, max_mb: float) -> str:
     limit, smallest = max_mb * 1e6, 0
     while faces:
         album = Album()
-        context = _context(view, shots, faces, album)
+        context = _context(view, shots, figures, (faces, album))
         for rung in RUNGS:
             pictures = album.encode(rung)
             if sum(map(len, pictures.values())) > limit:
@@ -64,9 +66,9 @@ def html(view: View, shots: AllShots, faces: int, max_mb: float) -> str:
     )
 
 
-def _context(view: View, shots: AllShots, faces: int, album: Album) -> dict[str, Any]:
+def _context(view: View, shots: AllShots, figures: Figures, room: tuple[int, Album]) -> dict[str, Any]:
     about = view.table.about
-    sections = [_section(view, dataset, shots, (faces, album)) for dataset in view.datasets]
+    sections = [_section(view, dataset, shots, room) | _drawn(figures, dataset, room[1]) for dataset in view.datasets]
     return {
         "profile": about.profile, "command": about.command, "digests": about.digests,
         "methods": [{"name": name, "label": readable(name)} for name in about.methods],
@@ -81,29 +83,30 @@ def _section(view: View, dataset: str, shots: AllShots, room: tuple[int, Album])
     faces, album = room
     mine = {method: found for (method, of), found in shots.items() if of == dataset}
     points, methods = view.of(dataset), list(view.table.about.methods)
+    keys = dict.fromkeys((view.style, view.table.about.fid))
     kinds = dict.fromkeys(p.swap for p in points if p.swap != "none")
     drawn = grid(view, dataset, mine, faces, album)
     numbers = table(view, dataset)
     return {
         "name": readable(dataset), "grid": drawn, "table": numbers, "table_style": column(view.style).label,
         "trained": any(entry["trained"] for row in numbers["rows"] for entry in row["entries"]),
-        "plots": [plot for key in dict.fromkeys((view.style, view.table.about.fid)) if (plot := scatter(view, dataset, key))],
+        "plots": [plot for key in keys if (plot := scatter(view, dataset, key))],
         "levels": [
             {"shape": shape(n), "text": f"up to {n} px" if n else "no swap"} for n in sorted({p.level for p in points})
         ],
         "kinds": [{"text": readable(kind), "dash": DASHES[i % len(DASHES)]} for i, kind in enumerate(kinds)],
         "methods": [{"index": methods.index(m), "label": readable(m)} for m in view.methods(dataset)],
         "differences": differences(view, dataset), "sweeps": _sweeps(drawn),
-        "ladder": _figure(album, lambda theme: ladder.figure(view, dataset, theme)),
-        "curves": _figure(album, lambda theme: curves.figure(view, dataset, theme)),
         "sheets": _sheets(view, dataset, mine, album),
     }  # fmt: skip
 
 
-def _figure(album: Album, draw: Callable[[Any], Any]) -> list[str]:
-    """Return the names of a figure on light and on dark ground; nothing if there is nothing to draw."""
-    drawn = [draw(theme) for theme in (LIGHT, DARK)]
-    return [album.add(image, "figure") for image in drawn if image is not None]
+def _drawn(figures: Figures, dataset: str, album: Album) -> dict[str, list[str]]:
+    """Return the names of two figures, on light and on dark ground; the page draws the third one itself."""
+    places = {"ladder": "ladder", "kimg": "curves"}
+    return {
+        key: [album.add(image, "figure") for image in figures.get((name, dataset), [])] for name, key in places.items()
+    }
 
 
 def _sweeps(drawn: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -141,7 +144,11 @@ def _render(context: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     """Fill the templates in; every picture lands in the page once: in an image, or in the script's data."""
     # Autoescape for every template, whatever its suffix: names come from params files.
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     shown: set[str] = set()
 
@@ -154,10 +161,10 @@ def _render(context: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         grids = [section["grid"]["data"] if section["grid"] else None for section in context["sections"]]
         return _script_json({"uri": URI, "pictures": rest, "grids": grids})
 
-    environment.filters.update(uri=uri, counted=counted, unbroken=lambda t: str(t).replace(" px", "\N{NO-BREAK SPACE}px"))
-    style, script = (
-        Markup(environment.get_template(f"page.{kind}.jinja").render(context)) for kind in ("css", "js")  # noqa: S704
+    environment.filters.update(
+        uri=uri, counted=counted, unbroken=lambda t: str(t).replace(" px", "\N{NO-BREAK SPACE}px")
     )
+    style, script = (Markup(environment.get_template(f"page.{kind}.jinja").render(context)) for kind in ("css", "js"))
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
@@ -176,4 +183,4 @@ def _script_json(value: object) -> Markup:
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
-    return Markup(text)  # noqa: S704
+    return Markup(text)

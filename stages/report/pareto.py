@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from stages.comparing.likeness import SIMILARITY
+from stages.comparing.words import number, readable
 from stages.report.canvas import Pixels, draw
-from stages.report.look import LineStyle, Theme, colours, line, marker, readable
+from stages.report.look import LineStyle, Theme, colours, line, marker
 from stages.report.view import Point, View, heading
-from stages.report.words import SIMILARITY, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -142,7 +143,10 @@ def _legends(
     columns = 3 if len(marks) <= 12 else 4  # four lines of three have room below the figure
     common: dict[str, Any] = {"frameon": False, "loc": "upper center", "handletextpad": 0.4, "columnspacing": 1.2}
     size = 10.5 if columns == 3 else 8.5
-    for pairs, height, wide in ((named, 0.215, min(4, len(named))), (marks, 0.165 if len(named) <= 4 else 0.13, columns)):
+    for pairs, height, wide in (
+        (named, 0.215, min(4, len(named))),
+        (marks, 0.165 if len(named) <= 4 else 0.13, columns),
+    ):
         handles, names = zip(*pairs, strict=True)
         fig.legend(handles, names, bbox_to_anchor=(0.52, height), ncol=wide, fontsize=size, **common)
 

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from model.metrics.names import parse
-from stages.report.look import readable
+from stages.comparing.likeness import SIMILARITY
+from stages.comparing.words import number, readable
 from stages.report.view import Point, View
-from stages.report.words import COLUMNS, GATES, SIMILARITY, blocks, column, measured_by, number
+from stages.report.words import COLUMNS, GATES, blocks, column, measured_by
 
 ANCHORS = {
-    "source": "source, untuned", "shuffled": "shuffled pairs: somebody else's face", "real_split": "drawings against drawings",
+    "source": "source, untuned", "shuffled": "shuffled pairs: somebody else's face",
+    "real_split": "drawings against drawings",
 }  # fmt: skip
 ARROWS = {"lower": "\N{DOWNWARDS ARROW}", "higher": "\N{UPWARDS ARROW}", "": ""}
 ICONS = {"": "", "pass": "\N{CHECK MARK}", "alarm": "\N{WARNING SIGN}", "fail": "\N{MULTIPLICATION X}"}
@@ -32,7 +34,8 @@ def table(view: View, dataset: str) -> dict[str, Any]:
         "rows": [_row(view, point, keys, best) for point in points],
         "seeds": len(view.table.about.seeds) > 1,
         "snapshots": len({p.snapshot for p in points}) > 1,
-        "lead": min(2, len(keys)), "more": any(not _main(view, key) for key in keys),
+        "lead": min(2, len(keys)),
+        "more": any(not _main(view, key) for key in keys),
     }
 
 
@@ -53,8 +56,10 @@ def _main(view: View, key: str) -> bool:
 
 
 def _head(view: View, key: str) -> dict[str, Any]:
-    found = column(key)
-    trained = [readable(m) for m, keys in view.table.about.findings.get("trained_on", {}).items() if key in keys]
+    found, name = column(key), parse(key)
+    trained = [
+        readable(m) for m, keys in view.table.about.findings.get("trained_on", {}).items() if name.family in keys
+    ]
     hint = found.hint + (f"; {', '.join(trained)} trains on it, so it does not rank there" if trained else "")
     return {
         "label": found.label, "arrow": ARROWS[found.better], "better": found.better, "by": measured_by(key),
@@ -92,12 +97,16 @@ def _row(view: View, point: Point, keys: Sequence[str], best: dict[str, str | No
 
 def _entry(view: View, point: Point, key: str, best: str | None) -> dict[str, Any]:
     digits, value, spread = column(key).digits, point.mean.get(key), view.spread(point, key)
-    text, trained = number(value, digits), key in view.table.about.findings.get("trained_on", {}).get(point.method, [])
+    text, trained = number(value, digits), _trained(view, point, key)
     half = number((spread.high - spread.low) / 2, digits) if spread is not None else ""
     return {
         "text": text, "spread": half, "value": "" if value is None else f"{value:.9g}", "trained": trained,
         "best": point.ranked and text == best and not trained, "verdict": _verdict(view, point, key),
     }  # fmt: skip
+
+
+def _trained(view: View, point: Point, key: str) -> bool:
+    return parse(key).family in view.table.about.findings.get("trained_on", {}).get(point.method, [])
 
 
 def _verdict(view: View, point: Point, key: str) -> str:

@@ -1,4 +1,4 @@
-"""The Pareto figure of the page: marks and curves as plain geometry, for an SVG that a reader can hover and tab into."""
+"""The Pareto figure of the page: marks and curves as plain geometry, for an SVG that answers hover and keyboard."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stages.comparing.likeness import SIMILARITY
+from stages.comparing.words import TIMES, number, readable
 from stages.report.labels import place
-from stages.report.look import readable, shape
+from stages.report.look import shape
 from stages.report.view import Point, View
-from stages.report.words import GATES, SIMILARITY, TIMES, column, measured_by, number
+from stages.report.words import GATES, column, measured_by
 
 WIDE, HIGH = 660, 480  # of the view box
 LEFT, RIGHT, TOP, BOTTOM = 58, 20, 18, 54  # margins
@@ -98,7 +100,9 @@ def _lines(view: View, point: Point) -> list[str]:
             lines.append(f"{column(key).label}: {view.text(point, key)}")
     spread = view.spread(point, SIMILARITY)
     if spread is not None:
-        lines.append(f"\N{PLUS-MINUS SIGN}: sd over {spread.seeds} seeds" if spread.seeds else "in brackets: 95 % interval")
+        lines.append(
+            f"\N{PLUS-MINUS SIGN}: sd over {spread.seeds} seeds" if spread.seeds else "in brackets: 95 % interval"
+        )
     state += ["recommended"] * point.recommended + ["dominated"] * point.dominated
     gates = [f"{GATES.get(name, readable(name))}: {value}" for name, value in sorted(point.gates.items())]
     lines += [", ".join(gates)] if gates else []

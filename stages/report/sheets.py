@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from model.data.images import UInt8
 from model.data.sheets import sheet, stack
-from stages.report.look import readable
+from stages.comparing.words import readable
 from stages.report.pictures import RULES, Shots, Tiles
 from stages.report.view import View
 from stages.report.words import blocks, column
@@ -26,7 +26,9 @@ def by_rule(view: View, dataset: str, shots: Mapping[str, Shots], faces: int) ->
     """
     drawn = []
     for rule in RULES:
-        columns = _worst(view, dataset, shots, faces) if rule == "worst" else _methods(view, dataset, shots, (rule, faces))
+        columns = (
+            _worst(view, dataset, shots, faces) if rule == "worst" else _methods(view, dataset, shots, (rule, faces))
+        )
         if len(columns) > 1:
             by = next(iter(shots.values())).picks.by
             drawn.append(_draw(columns, f"{readable(dataset)}: {TITLES[rule].format(column(by).label)}"))
@@ -44,7 +46,9 @@ def levels(view: View, dataset: str, method: str, shots: Shots, faces: int) -> U
         columns = [(label, tiles) for label, tiles in columns if tiles]
         name = f", snapshot {readable(snapshot)}" if snapshot else ""
         if len(columns) > 1:
-            drawn.append(_draw(columns, f"{readable(method)} on {readable(dataset)}{name}: blocks taken from the source"))
+            drawn.append(
+                _draw(columns, f"{readable(method)} on {readable(dataset)}{name}: blocks taken from the source")
+            )
     return stack(drawn) if drawn else None
 
 

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from model.errors import CorruptInputError
 from model.metrics.names import parse
+from stages.comparing.likeness import SIMILARITY
 from stages.comparing.table import Cell, Floats, Table
-from stages.report.look import readable
-from stages.report.words import SIMILARITY, blocks, column, measured_by, number
+from stages.comparing.words import number, readable
+from stages.report.words import blocks, column, measured_by
 
 Z95 = 1.959964  # of a standard normal distribution: 95 % lie within
 
@@ -170,7 +171,9 @@ def view_of(table: Table) -> View:
     try:
         points = tuple(Point(**{name: entry[name] for name in names}) for entry in table.about.findings["points"])
     except (KeyError, TypeError) as error:
-        message = f"table.parquet: no findings.points as the page needs them ({error!r}); run `dvc repro` to compare again"
+        message = (
+            f"table.parquet: no findings.points as the page needs them ({error!r}); run `dvc repro` to compare again"
+        )
         raise CorruptInputError(message) from error
     strangers = sorted({p.method for p in points} - set(table.about.methods))
     if strangers:

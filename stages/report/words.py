@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from model.metrics.names import parse
-from stages.report.look import MINUS, NONE, TIMES, readable
+from stages.comparing.likeness import SIMILARITY
+from stages.comparing.words import TIMES, readable, swap_words
 
 Better = Literal["lower", "higher", ""]
-SIMILARITY = "similarity"
 GATES = {"gate_memorisation": "memorisation", "gate_collapse": "collapse"}
 
 
@@ -26,9 +26,9 @@ class Column:
 
 # In the order of the page's table; what is not here is in table.csv alone.
 COLUMNS = {
-    SIMILARITY: Column("similarity", "higher", 3, "1 is the same face, 0 somebody else's: the mean of its parts' lifts"),
-    "similarity_own": Column("similarity, own w", "higher", 3, "the same, where each method uses its own mapping network"),
-    "kid_x1e3": Column(f"KID {TIMES}10³", "lower", 1, "kernel distance to the drawings trained on, unbiased for small sets"),
+    SIMILARITY: Column("similarity", "higher", 3, "1 is the same face, 0 somebody else's; mean of lifts"),
+    "similarity_own": Column("similarity, own w", "higher", 3, "the same, by each method's own mapping network"),
+    "kid_x1e3": Column(f"KID {TIMES}10³", "lower", 1, "kernel distance to the drawings trained on"),
     "fid": Column("FID", "lower", 1, "Fréchet distance to the drawings trained on; it depends on the number of images"),
     "kid_heldout_x1e3": Column(f"held-out KID {TIMES}10³", "lower", 1, "KID to drawings that no training saw"),
     "fid_heldout": Column("held-out FID", "lower", 1, "FID to drawings that no training saw; fewer, so higher"),
@@ -38,12 +38,12 @@ COLUMNS = {
     "recall": Column("recall", "higher", 3, "share of drawn images that lie among the generated ones"),
     "density": Column("density", "higher", 3, "how densely drawn images surround the generated ones"),
     "coverage": Column("coverage", "higher", 3, "share of drawn images with a generated one nearby"),
-    "landmark_nme": Column("landmark NME", "lower", 3, "mean distance of landmarks to the source's, over its eye distance"),
-    "attribute_mse": Column("attribute MSE", "lower", 3, "of normalised attributes (pose, hair, mouth ...), read off both"),
+    "landmark_nme": Column("landmark NME", "lower", 3, "distance of landmarks to the source's, in eye distances"),
+    "attribute_mse": Column("attribute MSE", "lower", 3, "of attributes (pose, hair, mouth ...) read off both"),
     "cos": Column("cosine", "higher", 3, "of features of the cartoon and of the source"),
     "selfsim": Column("self-similarity distance", "lower", 4, "of what resembles what within the picture: structure"),
     "lpips": Column("LPIPS", "lower", 3, "perceptual distance to the source; it punishes the wanted change too"),
-    "arcface_cos": Column("ArcFace cosine", "higher", 3, "identity by a network for photographs, where it finds both faces"),
+    "arcface_cos": Column("ArcFace cosine", "higher", 3, "identity as a network for photographs sees it"),
     "face_detect_rate": Column("faces found", "higher", 2, "share of pairs in which a detector finds both faces"),
     "retrieval_top1": Column("retrieval", "higher", 3, "share of cartoons whose source is found among all sources"),
     "edge_ssim": Column("edge SSIM", "higher", 3, "same lines in the same places, whatever the colours"),
@@ -51,10 +51,10 @@ COLUMNS = {
     "lowres_rgb_mse_16": Column("16 px MSE", "lower", 4, "RGB difference at 16 px"),
     "lowres_rgb_mse_32": Column("32 px MSE", "lower", 4, "RGB difference at 32 px"),
     "variety": Column("variety", "", 2, "mean distance between generated images, over that between drawn ones"),
-    "intra_distance": Column("intra-cluster distance", "higher", 3, "between generated images that resemble one drawing"),
-    "intra_lpips": Column("intra-cluster LPIPS", "higher", 3, "between generated images that resemble one drawing"),
+    "intra_distance": Column("intra-cluster distance", "higher", 3, "of generated images that resemble one drawing"),
+    "intra_lpips": Column("intra-cluster LPIPS", "higher", 3, "of generated images that resemble one drawing"),
     "nn_ratio": Column("NN ratio", "", 2, "distance to the nearest training image, over that of held-out ones"),
-    "copy_rate": Column("copy rate", "", 3, "share of generated images closer to a training image than drawings ever are"),
+    "copy_rate": Column("copy rate", "", 3, "share of images closer to a training image than drawings are"),
     "ppl": Column("PPL", "lower", 1, "perceptual path length: lower is smoother"),
 }  # fmt: skip
 
@@ -72,31 +72,8 @@ def measured_by(key: str) -> str:
 
 def blocks(kinds: Mapping[str, Any], kind: str, level: int) -> str:
     """Return what of the source is swapped in: ``weights up to 16 px``; ``no swap`` for nothing."""
-    if kind == "none":
-        return "no swap"
-    if not level:
-        return readable(kind)
-    low = dict(kinds.get(kind, {})).get("low", "source")
-    return f"{readable(kind)} {'up to' if low == 'source' else 'above'} {level} px"
-
-
-def number(value: float | None, digits: int) -> str:
-    """Return a number for people; a dash for none."""
-    if value is None:
-        return NONE
-    text = f"{value:.{digits}f}"
-    return text.replace("-", MINUS) if float(text) else text.lstrip("-")
-
-
-def signed(value: float, digits: int = 3) -> str:
-    """Return a difference with its sign: ``+0.042``."""
-    text = f"{value:+.{digits}f}"
-    return text.replace("-", MINUS) if float(text) else text.lstrip("+-")
-
-
-def chance(p: float) -> str:
-    """Return a p-value: ``p = 0.021``, ``p < 0.001``."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+    upside_down = dict(kinds.get(kind, {})).get("low", "source") != "source"
+    return f"{readable(kind)} above {level} px" if upside_down and level else swap_words(kind, level)
 
 
 def counted(count: int, one: str) -> str:
