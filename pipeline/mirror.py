@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.journal import Entry, mask
 from pipeline.runs import JOURNAL_ID, PARENT, STAGE, find_or_create, settle
+from pipeline.views import TAG, stored_name, view, view_id
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -98,6 +98,8 @@ class MlflowMirror:
                 self._dataset(run_id, entry)
             case "cell":
                 self._cell(run_id, folder, entry)
+            case "view":
+                self._view(self._client.get_run(run_id).info.experiment_id, entry)
             case "params":
                 self._params(run_id, entry["values"])
             case "tags":
@@ -134,21 +136,21 @@ class MlflowMirror:
         from mlflow.entities import Param
 
         have = self._client.get_run(run_id).data.params
-        new = [Param(_name(key), value[:6000]) for key, value in values.items() if _name(key) not in have]
+        new = [Param(stored_name(key), value[:6000]) for key, value in values.items() if stored_name(key) not in have]
         for batch in _chunks(new, _SMALL_BATCH):
             self._client.log_batch(run_id, params=batch)
 
     def _tags(self, run_id: str, values: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
 
-        for batch in _chunks([RunTag(_name(key), value[:5000]) for key, value in values.items()], _SMALL_BATCH):
+        for batch in _chunks([RunTag(stored_name(key), value[:5000]) for key, value in values.items()], _SMALL_BATCH):
             self._client.log_batch(run_id, tags=batch)
 
     def _image(self, run_id: str, source: Path, entry: Entry) -> None:
         """Lay a picture where MLflow's own ``log_image`` would, under a name that repeats."""
         from PIL import Image
 
-        key = _name(entry["key"]).replace("/", "~")
+        key = stored_name(entry["key"]).replace("/", "~")
         if self._stored[run_id].has_image(key, entry["step"]):
             return
         unique = uuid.uuid5(_NAMESPACE, f"{run_id} {key} {entry['step']}")
@@ -188,6 +190,14 @@ class MlflowMirror:
         context = InputTag("mlflow.data.context", entry["context"])
         self._client.log_inputs(run_id, [DatasetInput(dataset, [context])])
 
+    def _view(self, experiment: str, entry: Entry) -> None:
+        tag = TAG + view_id(entry["name"])
+        have = self._client.get_experiment(experiment).tags.get(tag)
+        if (
+            have is None or json.loads(have).get("createdAt", 0) < entry["time"]
+        ):  # an old record does not undo a new one
+            self._client.set_experiment_tag(experiment, tag, view(entry))
+
     def _cell(self, parent_id: str, folder: Path, entry: Entry) -> None:
         """Add a child run, of finite numbers only: MLflow stores NaN as 0, where a filter for small values finds it."""
         parent = self._client.get_run(parent_id)
@@ -195,6 +205,8 @@ class MlflowMirror:
         journal_id = f"{shown[JOURNAL_ID]}/{entry['name']}"
         shown.pop(STAGE, None)  # a cell is no stage of DVC
         tags = shown | {"stage": "cell"} | entry["tags"] | {PARENT: parent_id, JOURNAL_ID: journal_id}
+        if colour := tags.pop("colour", ""):
+            tags["mlflow.runColor"] = colour
         if broken := sorted(key for key, value in entry["values"].items() if _broken(value)):
             tags["not_finite"] = ", ".join(broken)[:5000]
         values = {key: value for key, value in entry["values"].items() if key not in broken}
@@ -242,16 +254,11 @@ def _as_metrics(entries: Sequence[Entry]) -> Iterator[Metric]:
 
     for entry in entries:
         for key, value in entry["values"].items():
-            yield Metric(_name(key), math.nan if _broken(value) else value, entry["time"], entry["step"])
+            yield Metric(stored_name(key), math.nan if _broken(value) else value, entry["time"], entry["step"])
 
 
 def _broken(value: object) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
-
-
-def _name(key: str) -> str:
-    """MLflow's names hold letters, digits and ``_-. :/``: ``fid[style]`` becomes ``fid.style``."""
-    return re.sub(r"[^\w\-. :/]", "_", key.replace("[", ".").replace("]", ""), flags=re.ASCII)[:250]
 
 
 def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:

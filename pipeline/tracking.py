@@ -146,7 +146,8 @@ class Run:
 
         Args:
             name: of the child run, unlike any other of this run: ``freeze_g flat s0 weights 16``.
-            tags: where the cell stands, and its gates; the tags of this run are inherited.
+            tags: where the cell stands, and its gates; the tags of this run are inherited, ``stage`` is ``cell`` unless
+                given, ``colour`` (#rrggbb) is that of its points in charts.
             metrics: its numbers; NaN and infinite ones are left out, for MLflow would sort them among the good ones.
             images: key -> picture, as for ``log_image``, or a series of them: key -> {step: picture}.
         """
@@ -159,6 +160,22 @@ class Run:
                 pictures.append({"key": key, "step": int(step), "file": file})
         shown = {key: mask(str(value)) for key, value in tags.items()}
         self._journal.append("cell", name=name, tags=shown, values=values, images=pictures)
+
+    def log_view(
+        self, name: str, where: str, sort: str, columns: Sequence[str], charts: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Record a way to look at runs; MLflow lists it under "Views", and the newest one of a name stays.
+
+        Args:
+            name: of the view.
+            where: which runs, as MLflow's filters say it (its metrics' names have dots for brackets).
+            sort: ``tags.method`` or ``metrics.kid[style]``.
+            columns: of the table, written like ``sort``.
+            charts: each of a kind with keys: ``{"kind": "scatter", "keys": [x, y]}``, ``parallel`` (two or more
+                metrics), ``curves`` (metrics over steps), ``images`` (keys of pictures, ``step`` to begin with).
+        """
+        chosen = {"where": where, "sort": sort, "columns": list(columns), "charts": [dict(chart) for chart in charts]}
+        self._journal.append("view", name=name, **chosen)
 
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Record settings, flattened with dots.

@@ -21,6 +21,8 @@ from pipeline.journal import Entry
 from pipeline.mirror import MlflowMirror
 from pipeline.publish import Publication, republish
 from pipeline.tracking import Run, Status
+from pipeline.ui import links
+from pipeline.views import view
 
 KEY = "kid1k_x1e3[stylenet-61b4f7b5]"
 STORED_KEY = "kid1k_x1e3.stylenet-61b4f7b5"
@@ -276,3 +278,40 @@ def test_a_point_has_one_kind_of_step(project: Path) -> None:
     with pytest.raises(ValueError, match=r"found 1\.5 kimg and step 8"):
         run.log_image("faces", np.zeros((2, 2, 3), np.uint8), 1.5, step=8)
     run.close()
+
+
+def test_views_of_a_comparison_are_stored_by_name_and_an_old_record_undoes_no_new_one(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Run] = []
+    for second, where in enumerate(("tags.stage = 'old'", "tags.stage = 'new'")):
+        begun(monkeypatch, second)
+        run = Run.open("compare", {"params": project / "params.yaml"})
+        charts = [{"kind": "scatter", "keys": ["similarity", KEY]}, {"kind": "images", "keys": ["faces/a"], "step": 8}]
+        run.log_view("Faces by level", where, f"metrics.{KEY}", ["tags.method", f"metrics.{KEY}"], charts)
+        run.close()
+        made.append(run)
+    for run in (made[1], made[0]):
+        assert advance(run, project)
+    address = f"sqlite:///{project}/mlruns/mlflow.db"
+    experiment = MlflowClient(address).get_experiment_by_name("demo")
+    assert experiment is not None
+    state = json.loads(json.loads(experiment.tags["mlflow.sharedViewState.faces-by-level"])["state"])
+    assert state["searchFilter"] == "tags.stage = 'new'"
+    assert state["orderByKey"] == f"metrics.`{STORED_KEY}`"
+    assert [card["type"] for card in state["compareRunCharts"]] == ["SCATTER", "IMAGE"]
+    assert state["compareRunCharts"][0]["yaxis"]["key"] == STORED_KEY
+    (found, newest) = links(address, int(experiment.experiment_id))
+    assert found[0] == "Faces by level"
+    assert "viewStateShareKey=faces-by-level&" in found[1]
+    assert newest[1].endswith("searchFilter=tags.latest%20%3D%20%27true%27")
+
+
+def test_a_view_of_too_many_charts_keeps_those_that_fit_in_a_tag() -> None:
+    charts = [{"kind": "images", "keys": [f"faces/{number}"]} for number in range(100)]
+    entry = {"name": "All", "where": "", "sort": "tags.method", "columns": [], "charts": charts, "time": 1}
+    text = view(entry)
+    assert len(text) <= 5000
+    cards = json.loads(json.loads(text)["state"])["compareRunCharts"]
+    assert 10 < len(cards) < 100
+    assert cards[0]["imageKeys"] == ["faces/0"]
