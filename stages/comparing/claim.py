@@ -144,12 +144,12 @@ def gains(points: Sequence[Point], cells: Sequence[Cell], names: tuple[str, str]
     """
     method, baseline = names
     curves = frontiers([p for p in points if p.method == baseline], scale.key)
-    found = []
+    seeds, found = _by_seed(cells, names, scale), []
     for point in points if curves else []:
         if point.method == method and point.ranked:
             offered, _ = at_comparable_style(curves, scale.style(point), scale)
             gain = point.mean[SIMILARITY] - offered
-            found.append(Gain(point, offered, gain, _per_seed(cells, names, point.place, scale)))
+            found.append(Gain(point, offered, gain, _per_seed(seeds, point.place, scale)))
     return found
 
 
@@ -163,16 +163,29 @@ def best_gain(found: Sequence[Gain], scale: Scale) -> Gain | None:
     return max(allowed, key=lambda gain: gain.gain, default=None)
 
 
-def _per_seed(cells: Sequence[Cell], names: tuple[str, str], where: Place, scale: Scale) -> dict[str, float]:
-    method, baseline = names
-    result = {}
+@dataclass(frozen=True)
+class _Seed:
+    """Both sides of a claim, as trained with one seed."""
+
+    mine: dict[Place, Point]
+    curves: list[Curve]  # of the baseline
+
+
+def _by_seed(cells: Sequence[Cell], names: tuple[str, str], scale: Scale) -> dict[str, _Seed]:
+    found = {}
     for seed in dict.fromkeys(cell.seed for cell in cells):
-        own = [cell for cell in cells if cell.seed == seed]
-        mine = [point for point in mean_points(c for c in own if c.method == method) if point.place == where]
-        curves = frontiers(mean_points(c for c in own if c.method == baseline), scale.key)
-        if mine and mine[0].ranked and curves:
-            offered, _ = at_comparable_style(curves, scale.style(mine[0]), scale)
-            result[seed] = mine[0].mean[SIMILARITY] - offered
+        mine, theirs = (mean_points(c for c in cells if (c.seed, c.method) == (seed, name)) for name in names)
+        found[seed] = _Seed({point.place: point for point in mine}, frontiers(theirs, scale.key))
+    return found
+
+
+def _per_seed(seeds: Mapping[str, _Seed], where: Place, scale: Scale) -> dict[str, float]:
+    result = {}
+    for name, seed in seeds.items():
+        own = seed.mine.get(where)
+        if own is not None and own.ranked and seed.curves:
+            offered, _ = at_comparable_style(seed.curves, scale.style(own), scale)
+            result[name] = own.mean[SIMILARITY] - offered
     return result
 
 

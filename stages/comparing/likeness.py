@@ -20,7 +20,6 @@ from stages.comparing.table import Cell, Floats
 
 SIMILARITY, SIMILARITY_OWN = "similarity", "similarity_own"
 HIGHER = ("cos", "arcface_cos", "edge_ssim", "retrieval_top1", "face_detect_rate")  # families whose best value is 1
-_VARIANTS = ("_own", "_low", "_high", "_lift", "_std")
 
 
 def _lowres(settings: Mapping[str, Any]) -> list[str]:
@@ -83,7 +82,8 @@ def refuse_trained(chosen: Sequence[str], optimised: Mapping[str, Sequence[str]]
 def with_similarity(cells: Sequence[Cell], chosen: Sequence[str]) -> tuple[Cell, ...]:
     """Give every cell its similarity, and a similarity per pair, whose mean it is.
 
-    A cell without one of the lifts has none.
+    A cell without one of the lifts has none. Numbers per pair of the models' own mapping are kept as ``similarity_own``
+    alone: they would double the table.
     """
     return tuple(_with_similarity(cell, chosen) for cell in cells)
 
@@ -98,7 +98,12 @@ def _with_similarity(cell: Cell, chosen: Sequence[str]) -> Cell:
         values[name] = fmean(known.values())
         if all(measure in cell.pairs for measure in known):
             pairs[name] = np.mean([lift_per_pair(cell, measure, lift) for measure, lift in known.items()], axis=0)
-    return replace(cell, values=values, pairs=pairs)
+    kept = {name: row for name, row in pairs.items() if name == SIMILARITY_OWN or not _is_own(name)}
+    return replace(cell, values=values, pairs=kept)
+
+
+def _is_own(measure: str) -> bool:
+    return parse(measure).family.endswith("_own")
 
 
 def variant(measure: str, suffix: str) -> str:
@@ -127,9 +132,3 @@ def lift_per_pair(cell: Cell, measure: str, lift: float) -> Floats:
 
 def _perfect(measure: str) -> float:
     return 1.0 if parse(measure).family.removesuffix("_own") in HIGHER else 0.0
-
-
-def shown_measures(cells: Sequence[Cell]) -> list[str]:
-    """Return the paired measures that cells have, without their variants."""
-    names = dict.fromkeys(measure for cell in cells for measure in cell.pairs)
-    return [name for name in names if not parse(name).family.endswith(_VARIANTS)]

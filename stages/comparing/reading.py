@@ -127,7 +127,7 @@ def _read(folder: Path, name: tuple[str, str, str]) -> Evaluation:
 
 
 def _cell(name: tuple[str, str, str], row: Mapping[str, Any]) -> Cell:
-    gates = {str(gate): str(verdict) for gate, verdict in row.items() if gate.startswith(GATE)}
+    gates = {str(gate): str(verdict) for gate, verdict in row.items() if gate.startswith(GATE) and verdict is not None}
     for gate, verdict in gates.items():
         if verdict not in VERDICTS:
             raise ValueError(f"{gate} is {verdict!r}, expected one of {', '.join(VERDICTS)}")

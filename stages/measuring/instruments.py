@@ -29,7 +29,7 @@ METRICS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "patches": ("cos", "retrieval_top1", "selfsim"), "distance": ("lpips",),
         "identity": ("arcface_cos", "face_detect_rate"),
     },
-    "diversity": {"features": ("variety", "intra_distance", "ppl"), "distance": ("variety", "intra_lpips", "ppl")},
+    "diversity": {"features": ("variety", "intra_distance", "ppl"), "distance": ("intra_lpips", "variety", "ppl")},
 }  # fmt: skip
 EXPECTED = (  # what readers look for: setting, network
     ("style", "inception"), ("style", "dinov2_l14"), ("likeness", "dinov2_b14"), ("likeness", "lpips_vgg"),
@@ -182,4 +182,7 @@ def _unasked(asked: Asked) -> Reasons:
     absent: Sequence[tuple[str, str]] = [
         (setting, name) for setting, name in EXPECTED if setting in asked.names and name not in asked.names[setting]
     ]
-    return _reasons((setting, name, f"not asked for in evaluate.{setting}") for setting, name in absent)
+    return [
+        {"metric": _metrics(setting, name)[0], "reason": f"not asked for in evaluate.{setting}"}
+        for setting, name in absent
+    ]

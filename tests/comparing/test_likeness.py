@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from model.errors import CorruptInputError, UsageError
+from model.metrics.pairs import PERFECT
 from stages.comparing.likeness import (
+    HIGHER,
     SIMILARITY,
     SIMILARITY_OWN,
     lift_per_pair,
@@ -89,6 +91,23 @@ def test_a_pair_without_a_face_is_no_number_and_leaves_the_others_alone() -> Non
     lifts = lift_per_pair(made(**{"arcface_cos[a]": np.array([0.2, np.nan, 0.6])}), "arcface_cos[a]", 0.25)
     assert np.isnan(lifts).tolist() == [False, True, False]
     assert np.nanmean(lifts) == pytest.approx(0.25)
+
+
+def test_numbers_per_pair_of_the_models_own_mapping_are_kept_as_one() -> None:
+    pairs = {
+        "landmark_nme": np.array([0.1, 0.3]),
+        "landmark_nme_own": np.array([0.2, 0.4]),
+        "edge_ssim_own": np.ones(2),
+    }
+    values = {"landmark_nme_lift": 0.6, "landmark_nme_own_lift": 0.4}
+    (found,) = with_similarity([replace(made(**pairs), values=values)], ["landmark_nme"])
+    assert set(found.pairs) == {"landmark_nme", SIMILARITY, SIMILARITY_OWN}
+    assert found.pairs[SIMILARITY_OWN].mean() == pytest.approx(0.4)
+
+
+def test_what_is_best_is_what_the_measures_say() -> None:
+    assert {family for family, value in PERFECT.items() if value == 1.0} <= set(HIGHER)
+    assert not {family for family, value in PERFECT.items() if value == 0.0} & set(HIGHER)
 
 
 def test_variants_stand_before_the_instrument() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from model.data.lmdb import LmdbImages
 from model.errors import BudgetError, CorruptInputError, MissingInputError
 from model.files import atomic_write_json, publish_folder
 from model.metrics.extractors.base import Floats, Images
+from stages.measuring import reals
 from stages.measuring.reals import open_reals, read_features, read_report, take_features, write_features
 from tests.stages.training import write_images
 
@@ -73,6 +75,16 @@ def test_features_of_other_images_weights_or_preprocessing_are_refused(tmp_path:
 def test_features_are_those_of_all_images_at_once(tmp_path: Path) -> None:
     images = LmdbImages(write_images(tmp_path / "lmdb", n=70) / "train", 32)
     assert np.array_equal(take_features(images, Mean()), Mean()(images.read_all()))
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64])
+def test_features_are_bit_equal_whatever_the_batch(
+    tmp_path: Path, networks: dict[str, Any], batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = LmdbImages(write_images(tmp_path / "lmdb", n=20) / "train", 32)
+    whole = networks["stylenet"](images.read_all())
+    monkeypatch.setattr(reals, "BATCH", batch)
+    assert np.array_equal(take_features(images, networks["stylenet"]), whole)
 
 
 def test_the_digest_follows_the_content_of_both_parts(tmp_path: Path) -> None:

@@ -80,7 +80,8 @@ def write_evaluation(
         for tile in ["source", *(tile_name(c) for c in cells)] if paint else []:
             write_png(folder / "tiles" / f"{tile}.png", np.concatenate(paint(tile), axis=1))
         if paint:
-            (folder / "picks.json").write_text('{"first": [0, 1, 2]}')
+            picks = {"first": [0], "random": [7], "worst": [3], "by": "landmark_nme", "psi": 1.0, "scores": [0.9]}
+            atomic_write_json(folder / "picks.json", picks)
             write_png(folder / "failures.png", np.zeros((4, 4, 3), np.uint8))
     return out
 
