@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
-
 from pipeline.tracking import Run
 from stages.comparing.table import Table
 from stages.page import page
 from tests.browser import chromium as chromium
 from tests.comparing.tables import demo_table, write_data
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 HOSTILE = "<b>&\"'$x_1$|"
 BREAKOUT = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"

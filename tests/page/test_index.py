@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -149,7 +150,8 @@ def test_a_single_seed_is_called_so_and_intervals_come_from_its_pairs(tmp_path: 
 
 
 def test_equal_data_gives_equal_bytes_and_nothing_else_in_the_folder_is_touched(tmp_path: Path) -> None:
-    first, again = publish(tmp_path / "a"), publish(tmp_path / "b")
+    table = demo_table(seeds=("s0",), datasets=("flat",), methods=("baseline", "freeze_g"))
+    first, again = publish(tmp_path / "a", table), publish(tmp_path / "b", table)
     (first / "data" / "table.csv").write_text("of another stage")
     (first / "figures" / "stale.png").write_text("from an earlier grid")
     params = tmp_path / "a" / "params.yaml"
@@ -212,9 +214,9 @@ def test_broken_data_and_settings_are_named(tmp_path: Path) -> None:
 
 
 def test_a_comparison_without_pictures_is_still_a_page(tmp_path: Path) -> None:
-    report = publish(tmp_path / "a", demo_table(datasets=("flat",)))
+    report = publish(tmp_path / "a", demo_table(seeds=("s0",), datasets=("flat",), methods=("baseline",)))
     for folder in (report / "data" / "pictures").iterdir():
-        (folder / "picks.json").unlink()
+        shutil.rmtree(folder)
     page(tmp_path / "a" / "params.yaml", report / "data", tmp_path / "out", Run(tmp_path / "run"))
     text = Elements((tmp_path / "out" / "index.html").read_text()).text
     assert "Every number" in text
