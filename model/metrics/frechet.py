@@ -49,7 +49,7 @@ def checked_features(name: str, values: Values) -> Features:
 
 
 def checked_pair(x: Values, y: Values, names: tuple[str, str]) -> tuple[Values, Values]:
-    """Check both sets with :func:`checked_values` and that they have the same ``d`` (else ValueError)."""
+    """Check both sets with :func:`checked_values` and that they have the same ``d`` (else ValueError); types stay."""
     first, second = checked_values(names[0], x), checked_values(names[1], y)
     if first.shape[1] != second.shape[1]:
         raise ValueError(f"{names[0]} has {first.shape[1]} features per image, {names[1]} has {second.shape[1]}")
