@@ -103,9 +103,7 @@ def _anchors(view: View, keys: Sequence[str]) -> list[str]:
     lines = []
     for name, label in ANCHORS.items():
         if values := view.anchors.get(name):
-            known = {**values, **({SIMILARITY: 1.0} if name == "source" else {})}
-            known |= {SIMILARITY: 0.0} if name == "shuffled" else {}
-            numbers = [number(known.get(key), SHOWN[parse(key).family].digits) for key in keys]
+            numbers = [number(values.get(key), SHOWN[parse(key).family].digits) for key in keys]
             lines.append(line([f"*{label}*", *([""] * (3 + _swept(view))), *numbers]))
     return lines
 

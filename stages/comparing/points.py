@@ -12,6 +12,7 @@ from stages.comparing.reading import VERDICTS, Evaluation, Measured
 from stages.comparing.table import Cell
 from stages.comparing.words import place
 
+BY_DEFINITION = {"source": 1.0, "shuffled": 0.0}  # similarity of anchors
 Place = tuple[str, str, int]  # snapshot, swap, level
 
 
@@ -112,7 +113,7 @@ def unswapped(points: Iterable[Point]) -> Point | None:
 
 
 def anchors_of(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, float]]:
-    """Return the anchors of a dataset: means over its evaluations."""
+    """Return the anchors of a dataset: means over its evaluations, and the similarity that they have by definition."""
     names = dict.fromkeys(name for evaluation in evaluations for name in evaluation.anchors)
     means = {}
     for name in names:
@@ -120,15 +121,15 @@ def anchors_of(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, float]]
         means[name] = {
             metric: fmean(row[metric] for row in rows) for metric in rows[0] if all(metric in row for row in rows)
         }
+        means[name] |= {SIMILARITY: BY_DEFINITION[name]} if name in BY_DEFINITION else {}
     return means
 
 
 def scale_of(points: Sequence[Point], anchors: dict[str, dict[str, float]], key: str, share: float) -> Scale:
     """Return how style is read on a dataset.
 
-    The floor is the largest standard error of the KID of methods without a swap and of real images beside real images
-    (which estimates 0: how far it misses counts, too). Swapped generators are left out: the standard error grows with
-    the KID.
+    The floor is the largest standard error of the KID of methods that draw without a swap, and of real images beside
+    real images (which estimates 0: how far it misses counts, too). Others are left out: the error grows with the KID.
 
     Args:
         points: of the dataset.
@@ -138,7 +139,8 @@ def scale_of(points: Sequence[Point], anchors: dict[str, dict[str, float]], key:
     """
     error = variant(key, "_std")
     source, split = anchors.get("source", {}).get(key, math.inf), anchors.get("real_split", {})
-    errors = [point.mean[error] for point in points if point.swap == "none" and error in point.mean]
+    drawn = [point for point in points if point.swap == "none" and point.mean[key] <= share * source]
+    errors = [point.mean[error] for point in drawn if error in point.mean]
     errors += [split[error]] if error in split else []
     errors += [abs(split[key])] if key in split else []
     told = max(errors, default=0.0) or min((p.mean[key] for p in points if p.mean[key] > 0), default=1.0)

@@ -67,7 +67,8 @@ def _verdict(view: View, point: Point) -> dict[str, str]:
         return {"text": "the baseline", "kind": "", "note": ""}
     found = {
         one["at"]: one for one in view.table.about.findings.get("differences", [])
-        if (one["dataset"], one["method"], one["measure"]) == (point.dataset, point.method, SIMILARITY)
+        if (one["dataset"], one["method"], one["against"], one["measure"])
+        == (point.dataset, point.method, view.table.about.settings.get("baseline"), SIMILARITY)
     }  # fmt: skip
     equal = found.get("comparable style")
     note = f"at the same style: {_judged(equal)[0]}" if equal else ""

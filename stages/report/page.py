@@ -27,7 +27,7 @@ from stages.report.words import column, counted
 
 TEMPLATES = Path(__file__).parent / "templates"
 SHEETS = {  # file -> title, what it shows
-    "nearest": ("Closest to the training images", "Above: drawings that resemble a training image most. Below: that one."),
+    "nearest": ("Closest to the training images", "Above: what resembles a training image most. Below: that image."),
     "failures": ("Where it fails most", "The worst pairs: the source above, the drawing below."),
     "sample": ("The last samples of the training", "What the method draws at the end of its training."),
 }  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stages.comparing.points import anchors_of
 from tests.comparing.tables import demo_table
 from tests.stages.evaluations import KID, cell, findings_of, levels, measured_of, write_evaluation
 
@@ -51,6 +52,15 @@ def test_limits_and_floors_follow_the_source_and_the_standard_errors(tmp_path: P
     error = KID.replace("_x1e3", "_x1e3_std")
     rows = [cell("none", 0, 20, 0.3, **{error: 0.7}), cell("weights", 8, 90, 0.5, **{error: 9.0})]
     write_evaluation(tmp_path, ("baseline", "flat", "s0"), rows)
-    found = findings_of(measured_of(tmp_path, "baseline"), share=0.25)
+    write_evaluation(tmp_path, ("untrained", "flat", "s0"), [cell("none", 0, 399, 0.9, **{error: 30.0})])
+    found = findings_of(measured_of(tmp_path, "baseline", "untrained"), share=0.25)
     assert found["limits"] == {"flat": 100.0}  # a quarter of the source's 400
-    assert found["floors"] == {"flat": 0.7}  # what is swapped has a larger KID and a larger error: not the floor
+    assert found["floors"] == {"flat": 0.7}  # what is swapped or draws nothing has a larger KID and a larger error
+
+
+def test_anchors_have_the_similarity_that_they_are_anchors_of(tmp_path: Path) -> None:
+    write_evaluation(tmp_path, ("baseline", "flat", "s0"), levels(20, 0.3))
+    anchors = anchors_of(measured_of(tmp_path, "baseline").of("flat"))
+    assert (anchors["source"]["similarity"], anchors["shuffled"]["similarity"]) == (1.0, 0.0)
+    assert anchors["source"][KID] == 400.0
+    assert "similarity" not in anchors["real_split"]
