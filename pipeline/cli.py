@@ -16,7 +16,7 @@ from pipeline.telemetry import silence
 
 _INTERRUPTED = 130
 _DISTRIBUTION = "cartoon-pipeline"
-_BEHIND = {"weights": "stages.fetch", "datasets": "stages.sources", "selftest": "stages.selftest"}
+_BEHIND = {"weights": "stages.fetch", "datasets": "stages.sources", "selftest": "stages.selftest", "study": "stages.study"}
 
 
 class CommandError(Exception):
@@ -93,11 +93,12 @@ def _parser() -> argparse.ArgumentParser:
         ("weights", "list, fetch, import or verify what weights.lock.yaml names"),
         ("datasets", "list datasets, ask for new episodes, pin lists of addresses"),
         ("selftest", "compare what this machine measures with numbers that others published"),
+        ("study", "rank methods by the answers to the page of blind choices"),
     ):
         # Everything behind it, --help too, is for the process it becomes.
         other = commands.add_parser(name, help=about, add_help=False, prefix_chars="\0")
         other.add_argument("rest", nargs=argparse.REMAINDER)
-        other.set_defaults(command=_downloads, module=_BEHIND[name])
+        other.set_defaults(command=_elsewhere, module=_BEHIND[name])
     _add_explain(commands)
     verify = commands.add_parser("verify", help="re-hash every output against its manifest, and DVC's cache")
     verify.add_argument("--profile", help="default: all profiles")
@@ -224,8 +225,8 @@ def _new_profile(arguments: argparse.Namespace) -> None:
     )
 
 
-def _downloads(arguments: argparse.Namespace) -> None:
-    """Become the process that fetches or measures; both are a stage's work."""
+def _elsewhere(arguments: argparse.Namespace) -> None:
+    """Become the process that does it; downloading and computing are a stage's work."""
     os.chdir(_root(arguments))
     os.execv(sys.executable, [sys.executable, "-m", arguments.module, *arguments.rest])
 
