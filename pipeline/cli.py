@@ -16,9 +16,7 @@ from pipeline.telemetry import silence
 
 _INTERRUPTED = 130
 _DISTRIBUTION = "cartoon-pipeline"
-_BEHIND = {
-    "weights": "stages.fetch", "datasets": "stages.sources", "selftest": "stages.selftest", "study": "stages.study",
-}  # fmt: skip
+_BEHIND = {"weights": "stages.fetch", "datasets": "stages.sources", "selftest": "stages.selftest", "study": "stages.study"}
 
 
 class CommandError(Exception):
@@ -228,7 +226,7 @@ def _new_profile(arguments: argparse.Namespace) -> None:
 
 
 def _elsewhere(arguments: argparse.Namespace) -> None:
-    """Become the process that fetches, measures or computes; all of it is a stage's work."""
+    """Become the process that does it; downloading and computing are a stage's work."""
     os.chdir(_root(arguments))
     os.execv(sys.executable, [sys.executable, "-m", arguments.module, *arguments.rest])
 

@@ -39,9 +39,13 @@ class Trunk(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Run the layers."""
-        maps = self.squeeze(self.body(images.contiguous(memory_format=torch.channels_last)))
-        features: Tensor = self.dense(maps.flatten(1))
+        features: Tensor = self.dense(self.maps(images).flatten(1))
         return features
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Return what the dense layer reads, ``[N, squeezed, S / 16, S / 16]``."""
+        maps: Tensor = self.squeeze(self.body(images.contiguous(memory_format=torch.channels_last)))
+        return maps
 
 
 class AttributeNet(nn.Module):
@@ -88,9 +92,8 @@ class AttributeNet(nn.Module):
         return torch.cat([first, second], dim=1), points
 
     def maps(self, images: Tensor) -> Tensor:
-        """Return the first pass's last map of places, ``[N, 64, 4, 4]``; images as in :meth:`forward`."""
-        maps: Tensor = self.glance.body(to_size(images).contiguous(memory_format=torch.channels_last))
-        return maps
+        """Return the first pass's last map of places, ``[N, 24, 4, 4]``; images as in :meth:`forward`."""
+        return self.glance.maps(to_size(images))
 
     def _upright(self, images: Tensor, points: Tensor) -> Tensor:
         """Cut out the face ``[N, 3, 48, 48]`` by the similarity that best maps the mean landmarks to ``points``."""

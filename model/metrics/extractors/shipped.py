@@ -34,7 +34,7 @@ class AttributeFeatures:
             return np.concatenate([self.reader.net.features(part)[0][:n].numpy() for part, n in batches(images)])
 
     def patches(self, images: Images) -> Floats:
-        """Uint8 images -> float32 ``[N, 16, 64]``."""
+        """Uint8 images -> float32 ``[N, 16, 24]``."""
         with torch.inference_mode():
             maps = [self.reader.net.maps(part)[:n].flatten(2).mT.numpy() for part, n in batches(images)]
         return np.ascontiguousarray(np.concatenate(maps))
