@@ -191,12 +191,12 @@ def _ladders(settings: SwapParams) -> list[tuple[str, list[tuple[str, int, str]]
 
 def _words(kind: WeightExchange | FeatureExchange) -> str:
     """Say what is mixed up to a level and above it."""
-    names = {"source": "source generator", "target": "tuned generator"}
+    names = {"source": "source", "target": "tuned"}
     low, high = names[kind.low], names[other(kind.low)]
     if isinstance(kind, FeatureExchange):
-        return f"the {low} draws up to ... px, the {high} goes on; RGB of the {names[kind.rgb_skip].split()[0]} one"
+        return f"{low} draws up to ... px, {high} goes on, RGB of {names[kind.rgb_skip]}"
     fade = "" if kind.width is None else f", a fade of width {kind.width:g}"
-    return f"weights of the {low} up to ... px, of the {high} above{fade}"
+    return f"weights of {low} up to ... px, of {high} above{fade}"
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from benchmarks.prepare import OURS, TEXTBOOK, make_pictures
-from benchmarks.sweep import full_passes
+from benchmarks.sweep import SWEEPS, WAYS, bench_of
+from benchmarks.sweep import measure as measure_sweep
 from benchmarks.textbook import TextbookDiscriminator, TextbookGenerator, assert_same_function
 from benchmarks.train_step import CONFIGS
 from benchmarks.variants import METHODS, PLAIN, measure, summary, trainer_of
-from model.blend import sweep_features
 from model.data.images import decode_image
 from model.networks.discriminator import Discriminator, DiscriminatorConfig
 from model.networks.generator import Generator, GeneratorConfig
@@ -40,16 +40,15 @@ def test_our_networks_and_the_textbooks_compute_the_same_pictures_and_logits() -
     assert parameters(TextbookDiscriminator(discriminator)) == parameters(discriminator)
 
 
-def test_a_sweep_with_shared_prefixes_draws_what_full_passes_draw_bit_for_bit() -> None:
-    torch.manual_seed(0)
-    source, target = Generator(G_CONFIG), Generator(G_CONFIG)
-    with torch.no_grad():
-        z = torch.randn(2, 16)
-        ws = source.broadcast(source.mapping(z)), target.broadcast(target.mapping(z))
-        noise = source.synthesis.const_noise()
-        full = full_passes(source, target, ws, noise, (4, 8))
-        shared = sweep_features(source, target, *ws, noise, (4, 8), "source")
-    assert all(torch.equal(full[at], shared[at]) for at in (4, 8))
+@torch.no_grad()
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_way_of_a_sweep_draws_the_same_pictures(name: str) -> None:
+    bench = bench_of(G_CONFIG, batch=2)
+    asked, ways = SWEEPS[name], {way: WAYS[way](bench, SWEEPS[name]) for way in ("both", "alone", "shared")}
+    assert {len(images) for images in ways.values()} == {len(asked) * len(bench.levels)}
+    for way in ("both", "alone"):
+        assert all(torch.equal(a, b) for a, b in zip(ways[way], ways["shared"], strict=True)), way
+    assert measure_sweep(bench, asked, repeats=1, warm=False)["bit_identical"]
 
 
 def test_variants_of_the_step_run_every_phase_of_the_loop_and_are_compared_with_the_plain_one() -> None:

@@ -1,61 +1,61 @@
 """Pictures of many exchanges in one pass: what they share is computed once, with the bits of separate passes.
 
-A *state* says what has been drawn after a block, by whom and from what. Pictures whose first blocks agree share states,
-whatever kinds of exchange they belong to: hard-swapped weights and handed-over features are the same chain of blocks of
-the two parents, so no blended network runs for them.
+A *state*, features or accumulated RGB, says by which block it was made and from what. Pictures that agree so far share
+states, whatever kinds of exchange they belong to: hard-swapped weights and handed-over features are the same chain of
+convolutions of the two parents, so no blended network runs for them, and another RGB skip costs no convolution.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.blend.kinds import FeatureExchange, Kind, Side, check_level, other
 from model.blend.weights import check_pair
-from model.networks.generator import BlockOutput, Generator, Noise
-from model.ops.fir import upsample
+from model.networks.generator import Generator, Noise, Synthesis
 
 SHARES: dict[Side, float] = {"source": 0.0, "target": 1.0}
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """After a block of ``resolution`` px that ran on the features and RGB of ``below``."""
+class Features:
+    """What the convolutions of a block of ``resolution`` px make from the features of ``below``."""
 
     resolution: int  # px
-    share: float  # of the target in the block's weights
-    w: Side  # whose style vectors it reads
-    below: State | None  # None at 4 px: the constant
+    share: float  # of the target in the weights
+    w: Side  # whose style vectors they read
+    below: Features | None  # None at 4 px: the constant
 
 
 @dataclass(frozen=True)
-class Handed:
-    """After the features of a state were handed to another generator, which keeps its own RGB from below."""
+class Rgb:
+    """What a block's ToRGB reads in ``features``, added to the RGB accumulated ``below``."""
 
-    features: State
-    share: float  # of the target in the ToRGB that reads them
-    w: Side
-    skip: State | None  # whose RGB it adds to; None at 4 px
+    features: Features
+    share: float  # of the target in the weights
+    w: Side  # whose style vector it reads
+    below: Rgb | None  # None at 4 px
 
     @property
     def resolution(self) -> int:
-        """Size of the features, px."""
+        """Size, px."""
         return self.features.resolution
 
 
-State = Drawn | Handed
+State = Features | Rgb
+Step = tuple[int, float, Side]  # px, the target's share, whose w
 
 
-def whole(side: Side, w: Side, resolutions: Sequence[int]) -> State:
+def whole(side: Side, w: Side, resolutions: Sequence[int]) -> Rgb:
     """Return the picture of one generator from the w of either."""
-    return _chain(((r, SHARES[side]) for r in resolutions), w)
+    return _picture([(r, SHARES[side], w) for r in resolutions])
 
 
-def picture(kind: Kind, at: int, resolutions: Sequence[int], w: Side | None = None) -> State:
+def picture(kind: Kind, at: int, resolutions: Sequence[int], w: Side | None = None) -> Rgb:
     """Return the picture of an exchange.
 
     Args:
@@ -69,24 +69,37 @@ def picture(kind: Kind, at: int, resolutions: Sequence[int], w: Side | None = No
     """
     if not isinstance(kind, FeatureExchange):
         blend = kind.blend(at, resolutions)
-        return _chain(blend.blocks.items(), w or blend.mapping)
+        return _picture([(r, share, w or blend.mapping) for r, share in blend.blocks.items()])
     check_level(at, resolutions)
     low, high = kind.low, other(kind.low)
     if at in (0, resolutions[-1]):
         side = low if at else high
         return whole(side, w or side, resolutions)
-    coarse = whole(low, w or low, [r for r in resolutions if r <= at])
-    if kind.rgb_skip == high:
-        under = whole(high, w or high, [r for r in resolutions if r < at]) if at > resolutions[0] else None
-        coarse = Handed(coarse, SHARES[high], w or high, under)
-    return _chain(((r, SHARES[high]) for r in resolutions if r > at), w or high, coarse)
+    sides = [low if r <= at else high for r in resolutions]
+    steps: list[Step] = [(r, SHARES[side], w or side) for r, side in zip(resolutions, sides, strict=True)]
+    if kind.rgb_skip == low:
+        return _picture(steps)
+    rgb = whole(high, w or high, [r for r in resolutions if r < at]) if at > resolutions[0] else None
+    for features in _features(steps)[resolutions.index(at) :]:
+        rgb = Rgb(features, SHARES[high], w or high, rgb)
+    assert rgb is not None
+    return rgb
 
 
-def _chain(blocks: Iterable[tuple[int, float]], w: Side, after: State | None = None) -> State:
-    for resolution, share in blocks:
-        after = Drawn(resolution, share, w, after)
-    assert after is not None
-    return after
+def _features(steps: Iterable[Step]) -> list[Features]:
+    made: list[Features] = []
+    for resolution, share, w in steps:
+        made.append(Features(resolution, share, w, made[-1] if made else None))
+    return made
+
+
+def _picture(steps: Sequence[Step]) -> Rgb:
+    """Return the picture whose every block draws its own RGB."""
+    rgb: Rgb | None = None
+    for features in _features(steps):
+        rgb = Rgb(features, features.share, features.w, rgb)
+    assert rgb is not None
+    return rgb
 
 
 class Sweep:
@@ -106,9 +119,15 @@ class Sweep:
         check_pair(source, target)
         self.source, self.target, self.mixed = source, target, dict(mixed or {})
         self.resolutions = source.config.resolutions
-        self._equal = {r for r in self.resolutions if _same_block(source, target, r)}
+        blocks = {r: (source.synthesis.block(r), target.synthesis.block(r)) for r in self.resolutions}
+        constant = torch.equal(source.synthesis.const, target.synthesis.const)
+        # Noise maps do not count: they are given to both.
+        self.same_convs = {
+            r for r, pair in blocks.items() if (r > 4 or constant) and _equal(*(block.convs() for block in pair))
+        }
+        self.same_to_rgb = {r for r, pair in blocks.items() if _equal(*([block.to_rgb] for block in pair))}
 
-    def draw(self, wanted: Sequence[State], ws: Mapping[Side, Tensor], noise: Noise) -> Iterator[Tensor]:
+    def draw(self, wanted: Sequence[Rgb], ws: Mapping[Side, Tensor], noise: Noise) -> Iterator[Tensor]:
         """Draw pictures, each as it is asked for; a state is kept no longer than another one needs it.
 
         Args:
@@ -118,12 +137,12 @@ class Sweep:
 
         Yields: images ``[N, 3, R, R]`` in the order of ``wanted``; the same tensor for pictures that are the same.
         """
-        names = _Names(self._equal, {r for r in self.resolutions if self._same_rows(ws, r)})
-        states = [names.of(state) for state in wanted]
-        run = _Run(self, ws, noise, states)
-        for state in states:
-            yield run.output(state).rgb
-            run.release(state)
+        names = _Names(self, ws)
+        pictures = [names.rgb(one) for one in wanted]
+        run = _Run(self, ws, noise, pictures)
+        for one in pictures:
+            yield run.rgb(one)
+            run.release(one)
 
     def generator(self, resolution: int, share: float) -> Generator:
         """Return a generator whose block of ``resolution`` px has ``share`` of the target."""
@@ -133,70 +152,89 @@ class Sweep:
             raise ValueError(f"no generator was given whose block of {resolution} px has {share} of the target")
         return self.mixed[resolution, share]
 
-    def _same_rows(self, ws: Mapping[Side, Tensor], resolution: int) -> bool:
+    def rows(self, resolution: int) -> slice:
+        """Return which style vectors a block reads: one per convolution, the last by its ToRGB."""
         block = self.source.synthesis.block(resolution)
-        rows = slice(block.first_row, block.first_row + len(block.convs()) + 1)
-        first, *rest = (one[:, rows] for one in ws.values())
-        return all(torch.equal(first, one) for one in rest)
+        return slice(block.first_row, block.first_row + len(block.convs()) + 1)
 
 
 class _Names:
-    """Gives states that must draw the same the same name: blocks that never trained, style vectors that are equal."""
+    """Gives states that must be equal one name: where weights never trained, where style vectors are equal."""
 
-    def __init__(self, equal_blocks: set[int], equal_rows: set[int]) -> None:
-        self.equal_blocks, self.equal_rows = equal_blocks, equal_rows
+    def __init__(self, sweep: Sweep, ws: Mapping[Side, Tensor]) -> None:
+        self.sweep = sweep
+        same = (ws["source"] == ws["target"]).flatten(2).all(2).all(0).tolist()  # by row
+        self.same_w = {r: same[sweep.rows(r)] for r in sweep.resolutions}
 
-    def of(self, state: State) -> State:
-        share = 0.0 if state.resolution in self.equal_blocks else state.share
-        w: Side = "source" if state.resolution in self.equal_rows else state.w
-        if isinstance(state, Drawn):
-            return replace(state, share=share, w=w, below=state.below and self.of(state.below))
-        features, skip = self.of(state.features), state.skip and self.of(state.skip)
-        if features == Drawn(state.resolution, share, w, skip):
-            return features  # the ToRGB that drew them
-        return Handed(features, share, w, skip)
+    def features(self, state: Features) -> Features:
+        r = state.resolution
+        share = 0.0 if r in self.sweep.same_convs else state.share
+        w: Side = "source" if all(self.same_w[r][:-1]) else state.w
+        return Features(r, share, w, state.below and self.features(state.below))
+
+    def rgb(self, state: Rgb) -> Rgb:
+        r = state.resolution
+        share = 0.0 if r in self.sweep.same_to_rgb else state.share
+        w: Side = "source" if self.same_w[r][-1] else state.w
+        return Rgb(self.features(state.features), share, w, state.below and self.rgb(state.below))
 
 
 class _Run:
-    """The states of one batch that are still needed."""
+    """The states of one batch that are still needed.
 
-    def __init__(self, sweep: Sweep, ws: Mapping[Side, Tensor], noise: Noise, wanted: Sequence[State]) -> None:
+    Every RGB is read as soon as its features exist, whenever its picture is asked for: RGB is small, features are not.
+    """
+
+    def __init__(self, sweep: Sweep, ws: Mapping[Side, Tensor], noise: Noise, wanted: Sequence[Rgb]) -> None:
         self.sweep, self.ws, self.noise = sweep, ws, noise
-        self.kept: dict[State, BlockOutput] = {}
-        self.uses = Counter(wanted)
+        self.kept: dict[State, Tensor] = {}
+        self.uses: Counter[State] = Counter(wanted)
+        self.readers: dict[Features, list[Rgb]] = {}
         seen: set[State] = set()
-        queue = list(wanted)
+        queue: list[State] = list(wanted)
         while queue:
             state = queue.pop()
-            if state not in seen:
-                seen.add(state)
-                self.uses.update(_inputs(state))
-                queue.extend(_inputs(state))
+            if state in seen:
+                continue
+            seen.add(state)
+            if isinstance(state, Rgb):
+                self.readers.setdefault(state.features, []).append(state)
+            inputs = (state.below,) if isinstance(state, Features) else (state.features, state.below)
+            queue += [one for one in inputs if one is not None]
+            self.uses.update(one for one in inputs if one is not None)
 
-    def output(self, state: State) -> BlockOutput:
+    def rgb(self, state: Rgb) -> Tensor:
         if state not in self.kept:
-            inputs = [self.output(one) for one in _inputs(state)]
-            made = self._drawn(state, *inputs) if isinstance(state, Drawn) else self._handed(state, *inputs)
-            if state.resolution == self.sweep.resolutions[-1]:
-                made = BlockOutput(made.resolution, made.rgb, made.rgb)  # nobody reads the largest features
-            self.kept[state] = made
-            for one in _inputs(state):
-                self.release(one)
+            self._features(state.features)
         return self.kept[state]
 
-    def release(self, state: State) -> None:
-        self.uses[state] -= 1
-        if not self.uses[state]:
-            del self.kept[state]
+    def release(self, state: State | None) -> None:
+        if state is not None:
+            self.uses[state] -= 1
+            if not self.uses[state]:
+                del self.kept[state]
 
-    def _drawn(self, state: Drawn, below: BlockOutput | None = None) -> BlockOutput:
-        generator = self.sweep.generator(state.resolution, state.share)
-        return next(generator.synthesis.walk(self.ws[state.w], self.noise, below))
+    def _features(self, state: Features) -> Tensor:
+        if state in self.kept:
+            return self.kept[state]
+        synthesis, ws = self._drawer(state)
+        x = synthesis.constant(len(ws)) if state.below is None else self._features(state.below)
+        block = synthesis.block(state.resolution)
+        noise = self.noise[block.first_row : block.first_row + len(block.convs())]
+        made = self.kept[state] = block.features(x, ws, noise)
+        del x  # the next lines may free it
+        self.release(state.below)
+        for reader in self.readers.get(state, ()):
+            below = None if reader.below is None else self.rgb(reader.below)
+            synthesis, ws = self._drawer(reader)
+            self.kept[reader] = synthesis.block(state.resolution).add_rgb(made, below, ws)
+            self.release(reader.below)
+            self.release(state)
+        return made
 
-    def _handed(self, state: Handed, features: BlockOutput, skip: BlockOutput | None = None) -> BlockOutput:
-        block = self.sweep.generator(state.resolution, state.share).synthesis.block(state.resolution)
-        rgb: Tensor = block.to_rgb(features.features, self.ws[state.w][:, block.first_row + len(block.convs())])
-        return BlockOutput(state.resolution, features.features, rgb if skip is None else rgb + upsample(skip.rgb))
+    def _drawer(self, state: State) -> tuple[Synthesis, Tensor]:
+        synthesis = self.sweep.generator(state.resolution, state.share).synthesis
+        return synthesis, self.ws[state.w][:, self.sweep.rows(state.resolution)]
 
 
 def inject_features(
@@ -227,13 +265,10 @@ def inject_features(
     return next(Sweep(source, target).draw([wanted], ws, noise))
 
 
-def _inputs(state: State) -> list[State]:
-    both = (state.below,) if isinstance(state, Drawn) else (state.features, state.skip)
-    return [one for one in both if one is not None]
-
-
-def _same_block(source: Generator, target: Generator, resolution: int) -> bool:
-    """Whether a block draws the same in both: its noise maps do not count, they are given to it."""
-    pairs = zip(*(one.synthesis.block(resolution).parameters() for one in (source, target)), strict=True)
-    constant = resolution != 4 or torch.equal(source.synthesis.const, target.synthesis.const)
-    return constant and all(torch.equal(ours, theirs) for ours, theirs in pairs)
+def _equal(ours: Sequence[nn.Module], theirs: Sequence[nn.Module]) -> bool:
+    pairs = (
+        (a, b)
+        for one, two in zip(ours, theirs, strict=True)
+        for a, b in zip(one.parameters(), two.parameters(), strict=True)
+    )
+    return all(torch.equal(a, b) for a, b in pairs)

@@ -99,11 +99,19 @@ class SynthesisBlock(nn.Module):
             ws: the block's own style vectors ``[N, convs + 1, w_dim]``.
             noise: one map per convolution.
         """
-        convs = self.convs()
-        for row, conv in enumerate(convs):
+        x = self.features(x, ws, noise)
+        return x, self.add_rgb(x, rgb, ws)
+
+    def features(self, x: Tensor, ws: Tensor, noise: Noise) -> Tensor:
+        """Return the features at this resolution; arguments as in :meth:`forward`."""
+        for row, conv in enumerate(self.convs()):
             x = conv(x, ws[:, row], noise[row])
-        new = self.to_rgb(x, ws[:, len(convs)])
-        return x, new if rgb is None else new + upsample(rgb)
+        return x
+
+    def add_rgb(self, x: Tensor, rgb: Tensor | None, ws: Tensor) -> Tensor:
+        """Return the accumulated RGB at this resolution from the features ``x`` here and the RGB of the block below."""
+        new: Tensor = self.to_rgb(x, ws[:, -1])
+        return new if rgb is None else new + upsample(rgb)
 
 
 @dataclass(frozen=True)
@@ -152,6 +160,11 @@ class Synthesis(nn.Module):
             maps.append(noise.to(conv.noise_const))
         return list(maps)
 
+    def constant(self, n: int) -> Tensor:
+        """Return the learned constant ``[N, C, 4, 4]``, which enters the block of 4 px."""
+        x = self.const.to(self.activations or self.const.dtype, memory_format=torch.contiguous_format)
+        return x[None].expand(n, -1, -1, -1)
+
     def walk(self, ws: Tensor, noise: Noise, after: BlockOutput | None = None) -> Iterator[BlockOutput]:
         """Run block by block: the one synthesis loop, used for images, taps, swaps and partial passes.
 
@@ -169,8 +182,7 @@ class Synthesis(nn.Module):
         if len(noise) != self.config.num_ws - 1:
             raise ValueError(f"noise: found {len(noise)} maps, expected {self.config.num_ws - 1}")
         if after is None:
-            x = self.const.to(self.activations or self.const.dtype, memory_format=torch.contiguous_format)
-            x, rgb, start = x[None].expand(ws.shape[0], -1, -1, -1), None, 0
+            x, rgb, start = self.constant(ws.shape[0]), None, 0
         else:
             x, rgb, start = after.features, after.rgb, after.resolution
         for resolution in (r for r in self.config.resolutions if r > start):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from model.blend.kinds import FeatureExchange, Kind, Side, kind_of, levels_of
-from model.blend.sweep import State, Sweep, picture, whole
+from model.blend.sweep import Rgb, Sweep, picture, whole
 from model.checkpoint.native import load_generator, read_header
 from model.files import verify_manifest
 from model.finetune import load_method
@@ -96,7 +96,7 @@ class Cells:
             plain = next(images) if paired else None
             yield cell, plain, next(images)
 
-    def _picture(self, cell: Cell, w: Side | None) -> State:
+    def _picture(self, cell: Cell, w: Side | None) -> Rgb:
         resolutions = self.source.config.resolutions
         if cell.kind == "none":
             return whole("target", w or "target", resolutions)

@@ -7,7 +7,9 @@ import dataclasses
 import pytest
 import torch
 
-from model.blend import inject_features, swap_layers
+from model.blend.kinds import Side
+from model.blend.sweep import inject_features
+from model.blend.weights import swap_layers
 from model.finetune import load_method, load_technique
 from model.finetune.technique import Networks
 from model.networks.discriminator import Discriminator, DiscriminatorConfig
@@ -82,7 +84,8 @@ def test_defect_5_swapping_layers_exchanges_weights_and_injecting_features_excha
         assert torch.equal(value, parent[name]), name
     ws = source.broadcast(source.mapping(torch.randn(2, 8)))
     with torch.no_grad():
-        inject_features(source, target, ws, ws, source.synthesis.const_noise(), at=8, rgb_skip="source")
+        styles: dict[Side, torch.Tensor] = {"source": ws, "target": ws}
+        inject_features(source, target, styles, source.synthesis.const_noise(), at=8, rgb_skip="source")
     for net, state in zip((source, target), before, strict=True):
         assert all(torch.equal(v, state[k]) for k, v in net.state_dict().items())
 
