@@ -16,7 +16,12 @@ from pipeline.telemetry import silence
 
 _INTERRUPTED = 130
 _DISTRIBUTION = "cartoon-pipeline"
-_BEHIND = {"weights": "stages.fetch", "datasets": "stages.sources", "selftest": "stages.selftest", "study": "stages.study"}
+_BEHIND = {
+    "weights": "stages.fetch",
+    "datasets": "stages.sources",
+    "selftest": "stages.selftest",
+    "study": "stages.study",
+}
 
 
 class CommandError(Exception):

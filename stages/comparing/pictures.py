@@ -16,12 +16,12 @@ from stages.comparing.table import Cell
 from stages.comparing.trainings import last_sample
 
 COPIED = ("picks.json", "nearest.png", "failures.png")
-FACES = 12  # on a strip of the tracking server
+FACES, COLUMNS = 8, 4  # on a picture of the tracking server, which shows them in squares
 
 
 @dataclass(frozen=True)
 class Strip:
-    """Some faces of the source above the same faces at one step of a sweep."""
+    """Some faces of the source, in each band above the same faces at one step of a sweep."""
 
     key: str  # name of the series
     step: float  # px of a swap level, or kimg of a snapshot
@@ -63,33 +63,45 @@ def level_strips(evaluation: Evaluation, folder: Path) -> Iterator[Strip]:
     for kind in dict.fromkeys(cell.swap for cell in main if cell.level):
         for cell in main:
             if cell.swap == "none" or (cell.swap == kind and cell.level):
-                yield from _strip(folder, cell, f"levels/{evaluation.method}-{evaluation.dataset}-{kind}", cell.level)
+                yield from _strip(folder, cell, series(evaluation.dataset, kind), cell.level)
 
 
 def kimg_strips(evaluation: Evaluation, folder: Path) -> Iterator[Strip]:
     """Give one strip per snapshot without a swap; names that mean the same snapshot give one."""
     found = {cell.kimg: cell for cell in evaluation.cells if cell.swap == "none"}
     for kimg in sorted(found) if len(found) > 1 else ():
-        yield from _strip(folder, found[kimg], f"kimg/{evaluation.method}-{evaluation.dataset}", kimg)
+        yield from _strip(folder, found[kimg], series(evaluation.dataset, "snapshots"), kimg)
+
+
+def series(dataset: str, kind: str) -> str:
+    """Return the name of a series of pictures: the same for every method, so that methods stand side by side."""
+    return f"faces/{dataset} {kind}"
 
 
 def _strip(folder: Path, cell: Cell, key: str, step: float) -> Iterator[Strip]:
     name = f"{cell.swap}-{cell.level}"
     paths = [folder / "tiles" / "source.png", folder / "tiles" / cell.snapshot / f"{name}.png"]
     if all(path.is_file() for path in paths):
-        yield Strip(key, step, np.concatenate(_same_width([_faces(path) for path in paths])))
+        yield Strip(key, step, _bands(*(_faces(path) for path in paths)))
 
 
-def _faces(path: Path) -> UInt8:
+def _faces(path: Path) -> list[UInt8]:
     image = read_image(path)
     side = image.shape[0]
     if image.shape[1] % side:
         raise CorruptInputError(
             f"{path}: {image.shape[1]} x {side} px, expected square tiles side by side; evaluate again"
         )
-    return image[:, : FACES * side]
+    return [image[:, x : x + side] for x in range(0, image.shape[1], side)][:FACES]
 
 
-def _same_width(rows: Sequence[UInt8]) -> list[UInt8]:
-    width = min(row.shape[1] for row in rows)
-    return [row[:, :width] for row in rows]
+def _bands(source: Sequence[UInt8], drawn: Sequence[UInt8]) -> UInt8:
+    """Lay faces out in bands of a few, each the source's above the drawn ones; a band that is not full is black."""
+    count = min(len(source), len(drawn))
+    rows = []
+    for start in range(0, count, COLUMNS):
+        for faces in (source, drawn):
+            row = list(faces[start : min(start + COLUMNS, count)])
+            empty = [np.zeros_like(faces[0])] * (min(COLUMNS, count) - len(row))
+            rows.append(np.concatenate(row + empty, axis=1))
+    return np.concatenate(rows)

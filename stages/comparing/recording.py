@@ -9,7 +9,8 @@ from typing import Any
 from model.metrics.extractors.catalogue import KINDS
 from pipeline.tracking import Run
 from stages.comparing.likeness import SIMILARITY
-from stages.comparing.pictures import kimg_strips, level_strips, shown
+from stages.comparing.palette import colours
+from stages.comparing.pictures import kimg_strips, level_strips, series, shown
 from stages.comparing.reading import Measured
 from stages.comparing.table import About, Cell, Table
 from stages.comparing.view import View
@@ -38,6 +39,7 @@ def record(run: Run, out: Path, measured: Measured, table: Table, views: Sequenc
     ])  # fmt: skip
     run.log_table("differences", about.findings["differences"])
     _pictures(run, out, measured)
+    _views(run, measured, about)
     _datasets(run, measured)
     run.log_metrics({
         f"{view.dataset}/{method}/{name}": value
@@ -67,6 +69,7 @@ def _cell(cell: Cell, about: About, locked: str) -> tuple[str, dict[str, object]
         "method": cell.method, "dataset": cell.dataset, "seed": cell.seed, "snapshot": cell.snapshot,
         "kimg": f"{cell.kimg:g}", "swap": cell.swap, "swap_level": cell.level, **cell.gates,
         "z_hash": about.facts[""]["z_sha256"], "weights_locked": locked,
+        "colour": colours(list(about.methods))[cell.method],
     }  # fmt: skip
     plain = {"kid": cell.values[about.style], "fid": cell.values[about.fid]}
     return name, tags, cell.values | plain | {"level": cell.level, "snapshot_kimg": cell.kimg}
@@ -88,16 +91,42 @@ def _headline(view: View, method: str) -> dict[str, float]:
 
 
 def _pictures(run: Run, out: Path, measured: Measured) -> None:
-    """Record a series per ladder, whose slider runs over levels, and one per method over the kimg of its snapshots."""
+    """Record, in a run of its own per method, pictures whose slider goes over swap levels, and over its snapshots."""
     for evaluation in shown(measured):
         folder = out / "pictures" / f"{evaluation.method}-{evaluation.dataset}"
+        faces: dict[str, dict[int, Any]] = {}
         for strip in level_strips(evaluation, folder):
-            run.log_image(strip.key, strip.image, step=int(strip.step))
+            faces.setdefault(strip.key, {})[int(strip.step)] = strip.image
         for strip in kimg_strips(evaluation, folder):
-            run.log_image(strip.key, strip.image, step_kimg=strip.step)
+            faces.setdefault(strip.key, {})[round(1000 * strip.step)] = strip.image
+        where = {"method": evaluation.method, "dataset": evaluation.dataset, "seed": evaluation.seed}
+        if faces:
+            run.log_cell(f"{evaluation.method} {evaluation.dataset} faces", {"stage": "faces", **where}, {}, faces)
         for name in ("failures", "nearest"):
             if (folder / f"{name}.png").is_file():
                 run.log_image(f"{name}/{evaluation.method}-{evaluation.dataset}", folder / f"{name}.png")
+
+
+def _views(run: Run, measured: Measured, about: About) -> None:
+    """Record the ways to look at a comparison: numbers of cells, faces by swap level, samples by images seen."""
+    mine = "tags.latest = 'true' and tags.parent_stage = 'compare' and tags.stage = '{}'"
+    tags = [f"tags.{name}" for name in ("method", "dataset", "seed", "swap", "gate_memorisation")]
+    run.log_view(
+        "Cells: likeness against style", mine.format("cell"), "tags.method",
+        [*tags, "metrics.level", f"metrics.{SIMILARITY}", "metrics.kid", "metrics.fid"],
+        [{"kind": "scatter", "keys": [SIMILARITY, "kid"]}, {"kind": "parallel", "keys": ["level", "kid", SIMILARITY]}],
+    )  # fmt: skip
+    kinds = dict.fromkeys(cell.swap for evaluation in measured.evaluations for cell in evaluation.cells if cell.level)
+    faces = [series(dataset, kind) for dataset in measured.grid.datasets for kind in kinds]
+    run.log_view(
+        "Faces by swap level", mine.format("faces"), "tags.method", ["tags.method", "tags.dataset"],
+        [{"kind": "images", "keys": [key]} for key in faces],
+    )  # fmt: skip
+    last = max((float(training["kimg"]) for training in about.trainings), default=0.0)
+    run.log_view(
+        "Samples by images seen", "tags.latest = 'true' and tags.stage = 'train'", "tags.method", tags[:3],
+        [{"kind": "images", "keys": ["samples"], "step": round(1000 * last)}],
+    )  # fmt: skip
 
 
 def _datasets(run: Run, measured: Measured) -> None:

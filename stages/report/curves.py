@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from stages.comparing.palette import colours
 from stages.comparing.words import TIMES, readable
 from stages.report.canvas import Pixels, draw
-from stages.report.look import Theme, colours
+from stages.report.look import Theme
 from stages.report.view import View
 
 if TYPE_CHECKING:

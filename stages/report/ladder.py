@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from stages.comparing.likeness import SIMILARITY
+from stages.comparing.palette import colours
 from stages.comparing.words import readable
 from stages.report.canvas import Pixels, draw
-from stages.report.look import Theme, colours, line, marker
+from stages.report.look import Theme, line, marker
 from stages.report.view import Point, View
 from stages.report.words import column
 

@@ -9,9 +9,6 @@ from typing import Literal
 
 LineStyle = Literal["-", ":", "none"] | tuple[float, Sequence[float]]
 
-# Distinguishable with every common kind of colour blindness (after Okabe and Ito), and on light and dark ground.
-# The first method of the params file gets the grey: by custom it is the baseline.
-_COLOURS = ("#7d8590", "#0a84c6", "#e0631b", "#0a9c72", "#c66aa6", "#b8890b", "#5b5bd6", "#c0392b")
 _MARKERS = {0: "o", 4: "v", 8: "^", 16: "s", 32: "D", 64: "P", 128: "X", 256: "p"}  # swap level in px -> mark
 _SHAPES = {  # the same marks as paths
     "o": "M-5.5 0a5.5 5.5 0 1 0 11 0a5.5 5.5 0 1 0-11 0z", "v": "M0 6.4L-6.2-4.6H6.2z", "^": "M0-6.4L6.2 4.6H-6.2z",
@@ -36,11 +33,6 @@ class Theme:
 
 LIGHT = Theme(ground="#ffffff", ink="#1d2126", faint="#69727d", grid="#e3e6ea")
 DARK = Theme(ground="#171b21", ink="#e6e9ed", faint="#98a2ae", grid="#2b323b")
-
-
-def colours(methods: Sequence[str]) -> dict[str, str]:
-    """Return method -> colour, by its place in the params file."""
-    return {method: _COLOURS[index % len(_COLOURS)] for index, method in enumerate(methods)}
 
 
 def marker(level: int) -> str:

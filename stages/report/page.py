@@ -13,12 +13,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from model.errors import UsageError
+from stages.comparing.palette import colours
 from stages.comparing.words import readable
 from stages.report.album import RUNGS, URI, Album
 from stages.report.answer import answer, differences, honesty
 from stages.report.figures import Figures
 from stages.report.grid import grid
-from stages.report.look import colours, shape
+from stages.report.look import shape
 from stages.report.pictures import Shots
 from stages.report.rows import table
 from stages.report.scatter import DASHES, scatter

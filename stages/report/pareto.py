@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stages.comparing.likeness import SIMILARITY
+from stages.comparing.palette import colours
 from stages.comparing.words import number, readable
 from stages.report.canvas import Pixels, draw
-from stages.report.look import LineStyle, Theme, colours, line, marker
+from stages.report.look import LineStyle, Theme, line, marker
 from stages.report.view import Point, View, heading
 
 if TYPE_CHECKING:

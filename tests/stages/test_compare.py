@@ -216,22 +216,23 @@ def entries(published: Path, kind: str) -> list[dict[str, Any]]:
 
 def test_every_cell_is_a_run_that_can_be_filtered_and_plotted(published: Path) -> None:
     cells = {entry["name"]: entry for entry in entries(published, "cell")}
-    assert len(cells) == 7 * 4
+    assert sum("swap" in entry["tags"] for entry in cells.values()) == 7 * 4
     found = cells["freeze_sg flat s1 weights 16"]
     assert found["tags"] == {
         "method": "freeze_sg", "dataset": "flat", "seed": "s1", "snapshot": "", "kimg": "12", "swap": "weights",
         "swap_level": "16", "gate_memorisation": "pass", "gate_collapse": "pass", "z_hash": digest("z"),
-        "weights_locked": "yes",
+        "weights_locked": "yes", "colour": "#0a84c6",
     }  # fmt: skip
     assert (found["values"]["kid"], found["values"][KID], found["values"][SIMILARITY]) == (48.0, 48.0, 0.75)
     assert "baseline flat s0 none" in cells
 
 
 def test_sliders_run_over_levels_with_the_source_above(published: Path) -> None:
-    images = {(entry["key"], entry["step"]): entry["file"] for entry in entries(published, "image")}
-    assert {step for key, step in images if key == "levels/freeze_sg-flat-weights"} == {0, 8, 16}
-    assert {step for key, step in images if key == "levels/freeze_sg-flat-features"} == {0, 8}
-    strip = read_image(published.parent / "run-first" / images["levels/freeze_sg-flat-weights", 16])
+    (faces,) = [entry for entry in entries(published, "cell") if entry["name"] == "freeze_sg flat faces"]
+    images = {(image["key"], image["step"]): image["file"] for image in faces["images"]}
+    assert {step for key, step in images if key == "faces/flat weights"} == {0, 8, 16}
+    assert {step for key, step in images if key == "faces/flat features"} == {0, 8}
+    strip = read_image(published.parent / "run-first" / images["faces/flat weights", 16])
     assert strip.shape == (2 * SIDE, 3 * SIDE, 3)
     assert strip[0, 0, 0] == paint("source")[0][0, 0, 0]
     assert strip[SIDE, SIDE, 0] == paint("weights-16")[1][0, 0, 0]
