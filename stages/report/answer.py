@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.comparing.likeness import SIMILARITY
@@ -105,13 +105,14 @@ def differences(view: View, dataset: str) -> list[dict[str, Any]]:
 def honesty(view: View) -> dict[str, Any]:
     """Return what a reader must know before believing a number."""
     about, common = view.table.about, view.table.about.facts.get("", {})
-    instruments = [_instrument(entry) for entry in common.get("instruments", [])]
+    networks = {entry.get("name"): entry for entry in common.get("instruments", [])}  # one may have several roles
+    instruments = [_instrument(entry) for entry in networks.values()]
     return {
         "instruments": instruments, "stand_in": not view.extractor().startswith("inception"),
         "extractor": view.extractor(), "style": column(view.style).label,
         "counts": [_counts(view, dataset) for dataset in view.datasets],
         "generated": f"{common['n_gen']:,}" if "n_gen" in common else "", "seeds": list(about.seeds),
-        "pairs": f"{common['n_pairs']:,}" if "n_pairs" in common else "", "not_run": about.not_run,
+        "pairs": f"{common['n_pairs']:,}" if "n_pairs" in common else "", "not_run": _not_run(about.not_run),
         "missing": about.missing, "tripped": _tripped(view), "trained_on": _trained_on(view), "ended": _ended(view),
         "measures": [column(measure).label for measure in about.measures], "facts": _facts(view),
         "limit": f"{about.settings['max_style_ratio']:g} {TIMES}" if "max_style_ratio" in about.settings else "",
@@ -140,6 +141,18 @@ def _counts(view: View, dataset: str) -> dict[str, str]:
     }  # fmt: skip
 
 
+def _not_run(entries: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
+    """Return metrics, by name, and the reason; those of one reason together, and one metric's many reasons as one."""
+    reasons: dict[str, list[str]] = {}
+    for entry in entries:
+        reasons.setdefault(entry["metric"], []).append(entry["reason"])
+    metrics: dict[str, list[str]] = {}
+    for metric, found in reasons.items():
+        more = f"; so, or nearly, in {len(found)} places" if len(found) > 1 else ""
+        metrics.setdefault(found[0] + more, []).append(metric)
+    return [(", ".join(names), reason) for reason, names in metrics.items()]
+
+
 def _tripped(view: View) -> list[str]:
     """Return, in words, every point that raised an alarm."""
     found = []
@@ -154,8 +167,10 @@ def _tripped(view: View) -> list[str]:
 
 
 def _trained_on(view: View) -> list[str]:
-    entries = view.table.about.findings.get("trained_on", {}).items()
-    return [f"{readable(m)} trains on {', '.join(column(k).label for k in keys)}" for m, keys in entries if keys]
+    measured = {key for cell in view.table.cells for key in cell.values}
+    known = view.table.about.findings.get("trained_on", {}).items()
+    entries = {method: [key for key in keys if key in measured] for method, keys in known}
+    return [f"{readable(m)} trains on {', '.join(column(k).label for k in ks)}" for m, ks in entries.items() if ks]
 
 
 def _ended(view: View) -> list[str]:
