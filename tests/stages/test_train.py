@@ -1,4 +1,4 @@
-"""The stages plan, pretrained, train and swap, from files to files."""
+"""The stages plan, pretrained and train, from files to files."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ from model.networks.discriminator import Discriminator, DiscriminatorConfig
 from pipeline.params import ParamsError
 from stages.plan import fingerprint, fingerprints, plan
 from stages.pretrained import pretrained
-from stages.swap import swap
 from stages.train import train
 from tests.checkpoint.nvidia_files import write_torch
 from tests.finetune.test_techniques import METHODS
-from tests.stages.training import SWAP, TRAIN, Setup, new_run, power_cut, write_params
+from tests.stages.training import TRAIN, Setup, new_run, power_cut, write_params
 from tests.tiny import tiny_generator
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -206,32 +205,3 @@ def test_pretrained_names_what_is_missing_or_wrong_and_the_remedy(
         with pytest.raises((UsageError, MissingInputError), match=message):
             pretrained(params, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_swap_writes_a_generator_per_level_and_a_sheet(setup: Setup) -> None:
-    run_train(setup)
-    out = setup.folder / "swap"
-    swap(setup.params, setup.source, setup.out, out, run=new_run(setup.folder))
-    assert verify_manifest(out)["levels"] == [8, 16]
-    source, tuned = (
-        load_generator(p) for p in (setup.source / "networks.safetensors", setup.out / "generator.safetensors")
-    )
-    for level in (8, 16):
-        blend = load_generator(out / f"weights-{level}.safetensors")
-        for resolution in blend.config.resolutions:
-            parent = source if resolution <= level else tuned
-            mine, theirs = (
-                blend.synthesis.block(resolution).state_dict(),
-                parent.synthesis.block(resolution).state_dict(),
-            )
-            assert all(torch.equal(value, theirs[name]) for name, value in mine.items())
-    height, width, _ = read_image(out / "sheet.png").shape
-    assert height > 3 * 128
-    assert width > 6 * 128
-
-
-def test_swap_refuses_a_level_that_no_block_has(setup: Setup) -> None:
-    run_train(setup)
-    write_params(setup.params, swap=SWAP | {"levels": [12]})
-    with pytest.raises(UsageError, match=r"swap\.levels: found 12"):
-        swap(setup.params, setup.source, setup.out, setup.folder / "swap", run=new_run(setup.folder))
