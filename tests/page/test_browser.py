@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import pytest
+from playwright.sync_api import Page, expect
 
 from tests.page.conftest import BREAKOUT, HOSTILE, Open, hostile_table, publish
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
-else:
-    Page = object
-
-expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 
 
 def tiles(page: Page, column: int) -> list[str]:
