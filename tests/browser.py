@@ -16,7 +16,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """The browser that is installed (CARTOON_BROWSER names another); without one, its tests are skipped, but not by CI."""
+    """The browser that is installed (CARTOON_BROWSER names another); without one, only CI does not skip its tests."""
     path = os.environ.get("CARTOON_BROWSER") or next((found for name in NAMES if (found := shutil.which(name))), None)
     if path is None and os.environ.get("CI"):
         pytest.fail("CI tests pages in a real browser: install chromium, or name one in CARTOON_BROWSER")
