@@ -19,6 +19,7 @@ from tests.measuring.bench import Bench, Counting
 from tests.stages.training import write_images
 
 pytestmark = pytest.mark.usefixtures("opened")
+Measured = tuple[Bench, dict[str, Any]]
 SWEPT = [("none", 0), ("weights", 8), ("weights", 16), ("features", 8), ("features", 16)]
 
 
@@ -27,9 +28,8 @@ def cell(metrics: dict[str, Any], kind: str, level: int) -> dict[str, Any]:
     return {key: value for key, value in found.items() if key not in ("swap", "level")}
 
 
-def test_every_cell_has_every_family_under_names_that_say_how_many_images_and_which_network(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, "freeze_sg")
-    metrics = bench.run()
+def test_every_cell_has_every_family_under_names_that_say_how_many_images_and_which_network(measured: Measured) -> None:
+    bench, metrics = measured
     assert [(row["swap"], row["level"]) for row in metrics["cells"]] == SWEPT
     style, faces = metrics["style"], metrics["instruments"][1]["name"]
     for row in metrics["cells"]:
@@ -51,8 +51,8 @@ def test_every_cell_has_every_family_under_names_that_say_how_many_images_and_wh
         assert [(row["swap"], int(row["level"])) for row in csv.DictReader(file)] == SWEPT
 
 
-def test_anchors_are_the_source_itself_other_peoples_pairs_and_halves_of_the_real_images(tmp_path: Path) -> None:
-    metrics = Bench(tmp_path).run()
+def test_anchors_are_the_source_itself_other_peoples_pairs_and_halves_of_the_real_images(measured: Measured) -> None:
+    _, metrics = measured
     source, shuffled, split = (metrics["anchors"][name] for name in ("source", "shuffled", "real_split"))
     style = metrics["style"]
     assert source["landmark_nme"] == source["attribute_mse"] == source["lowres_rgb_mse_8"] == 0.0
@@ -65,9 +65,8 @@ def test_anchors_are_the_source_itself_other_peoples_pairs_and_halves_of_the_rea
     assert (split["n_half"], split["n_other_half"]) == (8.0, 8.0)
 
 
-def test_values_are_what_the_means_are_means_of(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    metrics = bench.run()
+def test_values_are_what_the_means_are_means_of(measured: Measured) -> None:
+    bench, metrics = measured
     rows = read_values(bench.out / "values.parquet")
     assert {(row.swap, row.level) for row in rows} == set(SWEPT)
     kinds = {row.kind: row for row in rows}
@@ -112,8 +111,8 @@ def test_every_snapshot_is_measured_by_every_kind_with_numbers_of_its_own(tmp_pa
     assert {row.snapshot for row in read_values(bench.out / "values.parquet")} == {name for name, _ in names}
 
 
-def test_the_first_snapshot_of_a_sweep_measures_as_it_does_alone(tmp_path: Path) -> None:
-    alone = Bench(tmp_path / "alone").run()
+def test_the_first_snapshot_of_a_sweep_measures_as_it_does_alone(measured: Measured, tmp_path: Path) -> None:
+    _, alone = measured
     swept = Bench(tmp_path / "swept").two_snapshots().run()
     for kind, level in (("none", 0), ("weights", 8), ("features", 8)):
         (row,) = [r for r in swept["cells"] if (r["snapshot"], r["swap"], r["level"]) == ("best", kind, level)]
@@ -123,9 +122,8 @@ def test_the_first_snapshot_of_a_sweep_measures_as_it_does_alone(tmp_path: Path)
     assert swept["anchors"] == alone["anchors"]
 
 
-def test_tiles_show_the_picked_faces_in_every_file(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    bench.run()
+def test_tiles_show_the_picked_faces_in_every_file(measured: Measured) -> None:
+    bench, _ = measured
     strips = {path.stem: read_image(path) for path in (bench.out / "tiles").iterdir()}
     assert set(strips) == {"source", *(f"{kind}-{level}" for kind, level in SWEPT)}
     assert {strip.shape for strip in strips.values()} == {(32, 5 * 32, 3)}
@@ -155,20 +153,21 @@ def test_running_twice_gives_the_same_bytes(tmp_path: Path) -> None:
         assert verify_manifest(out)["files"] == first
 
 
-def test_own_w_differ_from_the_sources_only_where_the_mapping_trained(tmp_path: Path) -> None:
-    for method, moved in (("freeze_g", False), ("baseline", True)):
-        plain = cell(Bench(tmp_path / method, method).run(), "none", 0)
+def test_own_w_differ_from_the_sources_only_where_the_mapping_trained(measured: Measured, tmp_path: Path) -> None:
+    fixed = Bench(tmp_path, "freeze_g", path_length=0).run()
+    for metrics, moved in ((fixed, False), (measured[1], True)):
+        plain = cell(metrics, "none", 0)
         assert (plain["landmark_nme_own"] != plain["landmark_nme"]) == moved
 
 
-def test_a_z_draws_the_same_picture_however_many_are_drawn_and_whatever_the_method(tmp_path: Path) -> None:
-    pictures = set()
-    for index, images in enumerate((70, 90)):
-        bench = Bench(tmp_path / str(index), ("baseline", "freeze_g")[index], images=images)
-        bench.set(tiles={"first": 20, "random": 0, "worst": 0})
-        bench.run()
-        pictures.add((bench.out / "tiles" / "source.png").read_bytes())
-    assert len(pictures) == 1
+def test_a_z_draws_the_same_picture_however_many_are_drawn_and_whatever_the_method(
+    measured: Measured, tmp_path: Path
+) -> None:
+    bench, metrics = measured
+    other = Bench(tmp_path, "freeze_g", images=90, path_length=0)
+    assert other.run()["z_sha256"] != metrics["z_sha256"]  # of 90 z, and of 70
+    first = [read_image(one.out / "tiles" / "source.png")[:, : 3 * 32] for one in (bench, other)]
+    assert np.array_equal(*first)
 
 
 def test_real_images_are_measured_once_for_all_methods_and_equal_pictures_once_for_all_cells(
@@ -228,9 +227,8 @@ def test_an_edited_trained_generator_is_refused(tmp_path: Path) -> None:
         bench.run()
 
 
-def test_the_run_records_the_main_cell_its_gates_and_its_images_and_no_cell_beside_it(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    metrics = bench.run()
+def test_the_run_records_the_main_cell_its_gates_and_its_images_and_no_cell_beside_it(measured: Measured) -> None:
+    bench, metrics = measured
     journal = [json.loads(line) for line in (bench.record.folder / "journal.jsonl").read_text().splitlines()]
     kinds = [entry["kind"] for entry in journal]
     assert "cell" not in kinds
