@@ -126,7 +126,8 @@ def _radii(side: Features, ks: list[int]) -> Features:
     if len(side) <= max(ks):
         raise ValueError(f"{len(side)} images: neighbour {max(ks)} needs at least {max(ks) + 1}")
     # The point itself is at distance 0 in position 0, so position k is the k-th other one, duplicates included.
-    return np.concatenate([np.partition(squares, ks, axis=1)[:, ks] for _, squares in _squares(side, side)]).T
+    nearest = [np.partition(squares, max(ks), axis=1)[:, : max(ks) + 1] for _, squares in _squares(side, side)]
+    return np.sort(np.concatenate(nearest), axis=1)[:, ks].T
 
 
 def _shares(real: Features, generated: Features, own: Features, others: Features, ks: list[int]) -> list[_Shares]:
