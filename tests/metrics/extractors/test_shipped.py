@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from importlib import import_module
+from inspect import signature
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from model.errors import UsageError
+from model.errors import MissingInputError, UsageError
 from model.metrics.extractors.base import FeatureExtractor, PatchExtractor
 from model.metrics.extractors.catalogue import KINDS, open_instrument
 from model.metrics.extractors.shipped import AttributeFeatures, open_attribute_net, open_style_net
@@ -28,8 +32,16 @@ def test_what_ships_is_opened_by_its_name_without_any_weights() -> None:
         open_instrument("fid", {})
 
 
-def test_every_kind_names_an_opener_that_takes_what_it_needs() -> None:
-    assert {kind.role for kind in KINDS.values()} == {"features", "patches", "distance", "identity", "attributes"}
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_names_an_opener_that_takes_the_files_it_needs(name: str, tmp_path: Path) -> None:
+    kind = KINDS[name]
+    opener = getattr(import_module(kind.module), kind.opener)
+    taken = [given for given in signature(opener).parameters.values() if given.default is given.empty]
+    assert len(taken) == len(kind.needs)
+    if kind.needs:
+        absent = {need: tmp_path / f"{need}.pth" for need in kind.needs}
+        with pytest.raises(MissingInputError, match=rf"{kind.needs[0]}\.pth: no such file.*weights fetch"):
+            open_instrument(name, absent)
 
 
 def test_the_shipped_networks_fit_the_protocols(attributes: AttributeFeatures) -> None:
