@@ -36,7 +36,7 @@ class ToyBench(Bench):
     """A training whose snapshot draws as a toy does; swapping anything changes nothing."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        super().__init__(folder, path_length=0, seed=seed, images=128)
+        super().__init__(folder, path_length=0, seed=seed, images=128, likeness=[])
         random = np.random.default_rng(seed)
         self.train = [face(random) for _ in range(60)]
         write_faces(self.lmdb, self.train, [face(random) for _ in range(40)])
