@@ -14,6 +14,7 @@ from pytorch_fid.fid_score import calculate_frechet_distance as pytorch_fid
 from torch_fidelity import metric_fid
 from torchmetrics.image.fid import _compute_fid
 
+from benchmarks import frechet as benchmark
 from model.metrics.frechet import frechet_distance, frechet_of_moments
 from model.metrics.moments import moments_of
 from tests.metrics.parity.cases import CASES, DEFICIENT, FULL_RANK, Case, of_kinds
@@ -106,3 +107,12 @@ def test_a_set_of_one_image_is_refused_where_libraries_return_nan(which: str) ->
     one, many = np.ones((1, 4)), np.random.default_rng(0).standard_normal((9, 4))
     with pytest.raises(ValueError, match=rf"{which}: 1 image\(s\)"):
         frechet_distance(*((one, many) if which == "x" else (many, one)))
+
+
+@pytest.mark.parametrize("n", [20, 150])
+def test_the_three_roots_that_the_benchmark_times_give_one_distance(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark, "D", 32)
+    monkeypatch.setattr(benchmark, "REAL", 120)
+    row = benchmark.compare(n, repeats=1)
+    assert abs(row["sqrtm_error"]) < 1e-4
+    assert abs(row["eigvals_error"]) < 1e-4
