@@ -43,6 +43,11 @@ def checked_values(name: str, values: Values) -> Values:
     return values
 
 
+def checked_features(name: str, values: Values) -> Features:
+    """Return ``values`` as float64 ``[N, d]``, checked by :func:`checked_values`."""
+    return np.asarray(checked_values(name, values), dtype=np.float64)
+
+
 def checked_pair(x: Values, y: Values, names: tuple[str, str]) -> tuple[Values, Values]:
     """Check both sets with :func:`checked_values` and that they have the same ``d`` (else ValueError); types stay."""
     first, second = checked_values(names[0], x), checked_values(names[1], y)
