@@ -204,6 +204,7 @@ class MlflowMirror:
         shown = {key: value for key, value in parent.data.tags.items() if not key.startswith("mlflow.")}
         journal_id = f"{shown[JOURNAL_ID]}/{entry['name']}"
         shown.pop(STAGE, None)  # a cell is no stage of DVC
+        shown["parent_stage"] = shown.get("stage", "")
         tags = shown | {"stage": "cell"} | entry["tags"] | {PARENT: parent_id, JOURNAL_ID: journal_id}
         if colour := tags.pop("colour", ""):
             tags["mlflow.runColor"] = colour

@@ -147,7 +147,7 @@ class Run:
         Args:
             name: of the child run, unlike any other of this run: ``freeze_g flat s0 weights 16``.
             tags: where the cell stands, and its gates; the tags of this run are inherited, ``stage`` is ``cell`` unless
-                given, ``colour`` (#rrggbb) is that of its points in charts.
+                given, ``parent_stage`` the stage of this run, ``colour`` (#rrggbb) that of its points in charts.
             metrics: its numbers; NaN and infinite ones are left out, for MLflow would sort them among the good ones.
             images: key -> picture, as for ``log_image``, or a series of them: key -> {step: picture}.
         """

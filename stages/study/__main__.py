@@ -48,7 +48,8 @@ def _analyse(args: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cartoon-pipeline study", description=__doc__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    analysis = commands.add_parser("analyse", help="rank methods by raters' choices", description=analyse.__doc__)
+    about = "Check the raters' files and write study.json, study.csv and study.md: strengths, differences, agreement."
+    analysis = commands.add_parser("analyse", help="rank methods by raters' choices", description=about)
     analysis.add_argument("files", nargs="+", type=Path, metavar="FILE", help="answers, as the page saves them")
     analysis.add_argument("--data", type=Path, required=True, help="reports/PROFILE/data of the page")
     analysis.add_argument("--out", type=Path, help="folder for study.json, .csv and .md (default: beside --data)")

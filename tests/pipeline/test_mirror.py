@@ -249,6 +249,7 @@ def test_the_newest_record_is_the_one_begun_last_in_whatever_order_they_are_sent
         ("tags.method = 'freeze_g' and tags.swap = 'weights'", {"freeze_g weights-8"}),
         ("tags.not_finite LIKE '%kid1k%'", {"it's weights-8"}),
         ("tags.latest = 'true' and tags.stage = 'compare'", {"compare"}),
+        ("tags.latest = 'true' and tags.parent_stage = 'compare' and tags.method = 'baseline'", {"baseline weights-8"}),
         ("tags.stage = 'cell' and metrics.similarity >= 0.5 and tags.level = '8'",
          {"freeze_g weights-8", "baseline weights-8", "it's weights-8"}),
     ],
