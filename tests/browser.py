@@ -40,8 +40,7 @@ def opened(browser: Browser, path: Path, *, dark: bool = False, width: int = 120
     page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: said.append(str(error)))
     outside: list[str] = []
-    local = ("file:", "data:", "blob:")
-    page.on("request", lambda request: None if request.url.startswith(local) else outside.append(request.url))
+    page.on("request", lambda request: outside.append(request.url))
     page.goto(path.resolve().as_uri())
     try:
         yield page
