@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 from model.finetune import load_method
+from model.metrics.extractors.catalogue import kind_of
 from pipeline.graph import read_graph
 from pipeline.params import read_params, read_section
 from stages.build_lmdb import LmdbParams
 from stages.compare import CompareParams
 from stages.crop import CropParams
-from stages.evaluate import EvaluateParams
 from stages.fetch.weights import entry_of
+from stages.measuring.settings import EvaluateParams
+from stages.page import PageParams
 from stages.pretrained import PretrainedParams
 from stages.session import TrainParams
 from stages.snapshots import SnapshotParams
@@ -28,6 +30,7 @@ PROFILES = {"demo": Path(), "showcase": Path("profiles/showcase"), "paper": Path
 SECTIONS = {
     "crawl": Web, "crop": CropParams, "lmdb": LmdbParams, "pretrained": PretrainedParams, "train": TrainParams,
     "snapshots": SnapshotParams, "swap": SwapParams, "evaluate": EvaluateParams, "compare": CompareParams,
+    "page": PageParams,
 }  # fmt: skip
 
 
@@ -51,6 +54,10 @@ def test_every_section_is_what_its_stage_reads(profile: str) -> None:
     if pretrained.weights.startswith("lock:"):
         assert entry_of(pretrained.weights.removeprefix("lock:"), ROOT / "weights.lock.yaml").licence
     assert all(level < pretrained.resolution for level in params["swap"]["levels"])
+    measuring = sections["evaluate"]
+    assert isinstance(measuring, EvaluateParams)
+    for network in (*measuring.style, *measuring.likeness, measuring.diversity):
+        assert all(entry_of(name, ROOT / "weights.lock.yaml").sha256 for name in kind_of(network).needs)
 
 
 def test_the_paper_profile_holds_the_papers_methods_and_datasets() -> None:
@@ -72,8 +79,9 @@ def test_the_graph_of_each_profile_is_whole(tmp_path: Path) -> None:
         prefix = "" if profile == "demo" else f"{folder.as_posix()}/dvc.yaml:"
         cells = [f"{m}-{d}-{s}" for m in params["methods"] for d in params["datasets"] for s in params["seeds"]]
         expected = {f"{stage}@{cell}" for stage in ("train", "swap", "evaluate") for cell in cells}
-        expected |= {f"{stage}@{dataset}" for stage in ("crawl", "crop", "lmdb") for dataset in params["datasets"]}
-        expected |= {f"plan@{method}" for method in params["methods"]} | {"pretrained", "compare"}
+        of_datasets = ("crawl", "crop", "lmdb", "reference")
+        expected |= {f"{stage}@{dataset}" for stage in of_datasets for dataset in params["datasets"]}
+        expected |= {f"plan@{method}" for method in params["methods"]} | {"pretrained", "compare", "page"}
         own = {name for name in graph if name.startswith(prefix) and (prefix or "profiles/" not in name)}
         assert own == {prefix + name for name in expected}
         drawn = subprocess.run(
