@@ -38,7 +38,7 @@ def record(run: Run, out: Path, measured: Measured, table: Table, views: Sequenc
         for dataset, anchors in about.anchors.items() for name, values in anchors.items()
     ])  # fmt: skip
     run.log_table("differences", about.findings["differences"])
-    _pictures(run, out, measured)
+    _pictures(run, out, measured, colours(list(about.methods)))
     _views(run, measured, about)
     _datasets(run, measured)
     run.log_metrics({
@@ -90,7 +90,7 @@ def _headline(view: View, method: str) -> dict[str, float]:
     return found | ({SIMILARITY: start.mean[SIMILARITY]} if SIMILARITY in start.mean else {})
 
 
-def _pictures(run: Run, out: Path, measured: Measured) -> None:
+def _pictures(run: Run, out: Path, measured: Measured, hues: Mapping[str, str]) -> None:
     """Record, in a run of its own per method, pictures whose slider goes over swap levels, and over its snapshots."""
     for evaluation in shown(measured):
         folder = out / "pictures" / f"{evaluation.method}-{evaluation.dataset}"
@@ -99,7 +99,10 @@ def _pictures(run: Run, out: Path, measured: Measured) -> None:
             faces.setdefault(strip.key, {})[int(strip.step)] = strip.image
         for strip in kimg_strips(evaluation, folder):
             faces.setdefault(strip.key, {})[round(1000 * strip.step)] = strip.image
-        where = {"method": evaluation.method, "dataset": evaluation.dataset, "seed": evaluation.seed}
+        where = {
+            "method": evaluation.method, "dataset": evaluation.dataset, "seed": evaluation.seed, 
+            "colour": hues[evaluation.method],
+        }  # fmt: skip
         if faces:
             run.log_cell(f"{evaluation.method} {evaluation.dataset} faces", {"stage": "faces", **where}, {}, faces)
         for name in ("failures", "nearest"):
