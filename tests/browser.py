@@ -1,4 +1,4 @@
-"""A headless Chromium for pages that are tested as a person meets them: ``from tests.browser import ...``."""
+"""A headless Chromium for pages that are tested as a person meets them: the fixture ``chromium``, and ``opened``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -17,6 +20,8 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """The browser that is installed (CARTOON_BROWSER names another); without one, only CI does not skip its tests."""
+    from playwright.sync_api import sync_playwright
+
     path = os.environ.get("CARTOON_BROWSER") or next((found for name in NAMES if (found := shutil.which(name))), None)
     if path is None and os.environ.get("CI"):
         pytest.fail("CI tests pages in a real browser: install chromium, or name one in CARTOON_BROWSER")

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pipeline import params
+from tests.browser import chromium as chromium  # one for the session: Playwright runs once in a process
 
 torch.set_num_threads(1)  # bit-equality needs one thread, and two threads of a busy machine wait for each other
 

@@ -12,6 +12,9 @@ from model.checkpoint.native import save_networks
 from model.files import verify_manifest
 from model.networks.discriminator import Discriminator, DiscriminatorConfig
 from pipeline.params import read_params
+from pipeline.tracking import Run
+from stages.comparing.table import read_table
+from stages.page import page
 from tests.project import ROOT, copy_project, ran, repro
 from tests.tiny import tiny_generator
 
@@ -40,7 +43,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params["train"] |= {"kimg": 0.064, "batch": 8, "tick_kimg": 0.032, "sample_kimg": 0.032, "state_kimg": 0.032}
     params["snapshots"] |= {"kimg": 0.032, "images": 16}
     params["swap"] |= {"levels": [8, 16], "snapshots": ["kept", 0.032], "faces": 4}
-    params["evaluate"] |= {"images": 128, "pairs": 64, "tiles": 8}
+    params["compare"]["baseline"] = "freeze_g"
+    params["evaluate"] |= {"images": 128, "pairs": 64, "path_length": 8, "tiles": {"first": 8, "random": 4, "worst": 4}}
     with (home / "params.yaml").open("w") as file:
         YAML().dump(params, file)
     assert "compare" in ran(repro(home))
@@ -51,11 +55,20 @@ def test_every_stage_leaves_a_verified_folder_and_the_report_shows_every_method(
     for folder in [*home.glob("work/demo/*/*/"), home / "work" / "demo" / "source"]:
         if folder.is_dir() and folder.parent.name != "plan":
             verify_manifest(folder)
-    page = (home / "reports" / "demo" / "index.html").read_text()
-    assert all(method in page for method in METHODS)
-    metrics = json.loads((home / "reports" / "demo" / "metrics.json").read_text())
+    text = (home / "reports" / "demo" / "index.html").read_text()
+    assert all(method.replace("_", " ") in text for method in METHODS)
+    assert "0.032 kimg" in text
+    metrics = json.loads((home / "reports" / "demo" / "data" / "metrics.json").read_text())
     assert set(METHODS) <= set(metrics["flat"])
-    assert "the same 2 snapshots (kept, 0.032 kimg)" in page
+    table = read_table(home / "reports" / "demo" / "data" / "table.parquet")
+    assert len(table.cells) == len(METHODS) * 2 * (1 + 2 * 2)  # two snapshots, two kinds at two levels and no swap
+
+
+def test_the_page_comes_back_byte_for_byte_from_the_table_and_the_pictures(home: Path, tmp_path: Path) -> None:
+    reports = home / "reports" / "demo"
+    page(home / "params.yaml", reports / "data", tmp_path / "again", Run(tmp_path / "run"))
+    for name in ("index.html", "study.html", "hero.png"):
+        assert (tmp_path / "again" / name).read_bytes() == (reports / name).read_bytes()
 
 
 def test_a_second_repro_executes_nothing(home: Path) -> None:
@@ -76,12 +89,16 @@ def test_a_changed_number_reruns_only_what_depends_on_it(home: Path) -> None:
     file = home / "params.yaml"
     before = file.read_text()
     params = read_params(file)
-    params["compare"]["hero_faces"] = 4
+    params["page"]["hero_faces"] = 4
     with file.open("w") as stream:
         YAML().dump(params, stream)
-    assert ran(repro(home)) == {"compare"}
+    assert ran(repro(home)) == {"page"}
+    params["compare"]["max_style_ratio"] = 0.5
+    with file.open("w") as stream:
+        YAML().dump(params, stream)
+    assert ran(repro(home)) == {"compare", "page"}
     params["swap"]["snapshots"] = ["last"]
     with file.open("w") as stream:
         YAML().dump(params, stream)
-    assert {stage.partition("@")[0] for stage in ran(repro(home))} == {"swap", "evaluate", "compare"}
+    assert {stage.partition("@")[0] for stage in ran(repro(home))} == {"swap", "evaluate", "compare", "page"}
     file.write_text(before)

@@ -13,7 +13,6 @@ import pytest
 from pipeline.tracking import Run
 from stages.comparing.table import Table
 from stages.page import page
-from tests.browser import chromium as chromium
 from tests.comparing.tables import demo_table, write_data
 
 if TYPE_CHECKING:

@@ -35,7 +35,8 @@ def test_real_drawings_go_through_every_stage(real_data: Path, tmp_path: Path) -
     params["lmdb"]["min_heldout"] = 4
     params["methods"] = {"structure_loss": params["methods"]["structure_loss"]}
     params["train"] |= {"kimg": 0.064, "batch": 8, "tick_kimg": 0.032, "sample_kimg": 0.032, "state_kimg": 0.032}
-    params["evaluate"] |= {"images": 64, "pairs": 32, "tiles": 8}
+    params["compare"]["baseline"] = "structure_loss"
+    params["evaluate"] |= {"images": 64, "pairs": 32, "path_length": 8, "tiles": {"first": 8, "random": 4, "worst": 4}}
     with (home / "params.yaml").open("w") as file:
         YAML().dump(params, file)
     assert "compare" in ran(repro(home))
@@ -45,5 +46,8 @@ def test_real_drawings_go_through_every_stage(real_data: Path, tmp_path: Path) -
         crops = sorted((faces / "crops").glob("*.png"))
         assert len(crops) >= least
         assert {read_image(path).shape for path in crops[:20]} == {(64, 64, 3)}
-    metrics = json.loads((home / "reports" / "demo" / "metrics.json").read_text())
-    assert {"anime", "comics"} <= set(metrics)
+    reports = home / "reports" / "demo"
+    assert {"anime", "comics"} <= set(json.loads((reports / "data" / "metrics.json").read_text()))
+    text = (reports / "index.html").read_text()
+    assert "anime" in text
+    assert "comics" in text

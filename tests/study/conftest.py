@@ -6,7 +6,6 @@ import pytest
 
 from stages.comparing.table import Table
 from stages.study.plan import Study, plan
-from tests.browser import chromium as chromium
 from tests.comparing.tables import demo_table, write_data
 
 
