@@ -129,6 +129,7 @@ def test_skipped_networks_have_no_number_anywhere_but_a_reason(opened: dict[str,
     assert "evaluate@" not in json.dumps(json.loads((bench.reference / "reference.json").read_text()))
 
 
+@pytest.mark.slow
 def test_weights_that_came_after_the_reference_was_taken_are_asked_to_be_taken_again(
     opened: dict[str, Any], home: Path
 ) -> None:

@@ -17,6 +17,8 @@ from model.files import publish_folder
 from stages.measuring.drawing import Cells, Picture
 from tests.measuring.bench import Bench, Pixels
 
+pytestmark = pytest.mark.slow
+
 Toy = Callable[[np.random.Generator], UInt8]
 
 

@@ -90,6 +90,7 @@ def test_a_cluster_of_fewer_than_two_leaves_no_value_but_a_reason(extra: tuple[f
     }
 
 
+@pytest.mark.slow
 def test_pictures_are_compared_pair_by_pair_and_named_after_their_distance() -> None:
     images, network = faces().images, Difference()
     side = Diversity(picture_ruler(network), images[:30], seed=0)

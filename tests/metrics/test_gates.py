@@ -26,6 +26,7 @@ def verdicts(world: World, generator: Generator, seed: int) -> tuple[Verdict, Ve
     return memorisation(*ratios, COPYING), gate(variety, VARIETY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", WORLDS)
 def test_an_honest_generator_is_flagged_in_at_most_one_of_twenty_seeds(world: str) -> None:
     found = [verdicts(WORLDS[world](seed), honest, seed) for seed in SEEDS]

@@ -70,6 +70,7 @@ def extractor(request: pytest.FixtureRequest) -> FeatureExtractor:
     return opened
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_distances_grow_with_the_damage_done_to_the_same_pictures(extractor: FeatureExtractor, damage: str) -> None:
     pictures, (harm, strengths) = faces().images[:SHOWN], DAMAGES[damage]

@@ -10,6 +10,8 @@ from playwright.sync_api import Page, expect
 
 from tests.page.conftest import BREAKOUT, HOSTILE, Open, hostile_table, publish
 
+pytestmark = pytest.mark.slow
+
 
 def tiles(page: Page, column: int) -> list[str]:
     """Return the pictures of a column of the first grid, by name; column 0 is the source."""

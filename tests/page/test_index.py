@@ -91,6 +91,7 @@ def test_the_page_loads_nothing_and_links_only_to_what_lies_beside_it(published:
     assert "https://" not in text
 
 
+@pytest.mark.slow
 def test_what_names_and_texts_hold_is_shown_and_never_run(tmp_path: Path) -> None:
     report = publish(tmp_path, hostile_table())
     text = (report / "index.html").read_text()
@@ -142,6 +143,7 @@ def test_the_honesty_box_tells_extractors_counts_floors_seeds_and_what_was_not_r
     assert hashlib.sha256(b"s").hexdigest() in box
 
 
+@pytest.mark.slow
 def test_a_single_seed_is_called_so_and_intervals_come_from_its_pairs(tmp_path: Path) -> None:
     text = Elements((publish(tmp_path, demo_table(seeds=("s0",))) / "index.html").read_text()).text
     assert "every method was trained once" in text
@@ -149,6 +151,7 @@ def test_a_single_seed_is_called_so_and_intervals_come_from_its_pairs(tmp_path: 
     assert "no cell looks copied" in text
 
 
+@pytest.mark.slow
 def test_equal_data_gives_equal_bytes_and_nothing_else_in_the_folder_is_touched(tmp_path: Path) -> None:
     table = demo_table(seeds=("s0",), datasets=("flat",), methods=("baseline", "freeze_g"))
     first, again = publish(tmp_path / "a", table), publish(tmp_path / "b", table)
@@ -166,6 +169,7 @@ def test_equal_data_gives_equal_bytes_and_nothing_else_in_the_folder_is_touched(
     verify_manifest(first / "sheets")
 
 
+@pytest.mark.slow
 def test_the_page_gets_smaller_until_it_fits_and_says_so_when_it_cannot(tmp_path: Path) -> None:
     report = publish(tmp_path / "a", demo_table(seeds=("s0",), datasets=("flat",), methods=("baseline", "freeze_g")))
     params, run = tmp_path / "a" / "params.yaml", Run(tmp_path / "run")
@@ -196,6 +200,7 @@ def test_every_rung_makes_pictures_smaller_and_equal_ones_are_kept_once() -> Non
     assert len(set(sizes)) == len(sizes)
 
 
+@pytest.mark.slow
 def test_broken_data_and_settings_are_named(tmp_path: Path) -> None:
     report = publish(tmp_path / "a", demo_table(seeds=("s0",), datasets=("flat",), methods=("baseline",)))
     params, run = tmp_path / "a" / "params.yaml", Run(tmp_path / "run")
@@ -213,6 +218,7 @@ def test_broken_data_and_settings_are_named(tmp_path: Path) -> None:
         page(params, report / "data", report, run)
 
 
+@pytest.mark.slow
 def test_a_comparison_without_pictures_is_still_a_page(tmp_path: Path) -> None:
     report = publish(tmp_path / "a", demo_table(seeds=("s0",), datasets=("flat",), methods=("baseline",)))
     for folder in (report / "data" / "pictures").iterdir():

@@ -30,6 +30,8 @@ from tests.metrics.extractors.nets import inception_file, pictures
 from tests.metrics.extractors.test_lpips import HEADS, as_signed, trunk_of
 from tests.tiny import tiny_networks
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 8
 

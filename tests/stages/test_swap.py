@@ -51,6 +51,7 @@ def levels(name: str) -> tuple[int, ...]:
     return (0,) if KINDS[name]["mix"] == "schedule" else (8, 16)
 
 
+@pytest.mark.slow
 def test_every_blended_generator_is_an_ordinary_file_that_says_how_it_was_made(swept: Setup) -> None:
     out = swept.folder / "swap"
     source = swept.source / "networks.safetensors"

@@ -41,6 +41,7 @@ def test_without_folding_the_features_are_pytorch_fids_to_the_last_bit(weights: 
     assert theirs.std(dim=0).mean() > 0.05  # they do spread
 
 
+@pytest.mark.slow
 def test_folding_is_as_far_from_exact_arithmetic_as_the_plain_form(weights: Path) -> None:
     images = pictures(2, 64, seed=1)
     plain = load_net(weights, fold=False)
@@ -52,6 +53,7 @@ def test_folding_is_as_far_from_exact_arithmetic_as_the_plain_form(weights: Path
     assert 0 < np.abs(folded - ours).max() < FOLDING * ours.max()
 
 
+@pytest.mark.slow
 def test_the_legacy_features_are_torch_fidelitys(weights: Path) -> None:
     images = pictures(2, 32, seed=2)
     theirs = FeatureExtractorInceptionV3("x", ["2048"], feature_extractor_weights_path=str(weights))

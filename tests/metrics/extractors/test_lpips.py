@@ -32,6 +32,7 @@ def as_signed(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).float() / 127.5 - 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["alex", "vgg"])
 def test_distances_are_those_of_the_package_and_of_torchmetrics(tmp_path: Path, kind: str) -> None:
     oracle, trunk = trunk_of(kind, tmp_path / "trunk.pth")

@@ -34,6 +34,7 @@ def test_what_ships_is_opened_by_its_name_without_any_weights() -> None:
         open_instrument("fid", {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_names_an_opener_that_takes_the_files_it_needs(name: str, tmp_path: Path) -> None:
     kind = KINDS[name]
