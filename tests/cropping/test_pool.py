@@ -70,6 +70,7 @@ def test_results_come_in_order_with_their_items(workers: int) -> None:
     assert list(survivors(work, [], workers, minus)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_an_item_that_kills_its_process_is_given_up_and_nothing_else_is(workers: int) -> None:
     found = list(survivors(partial(die_at, 7), range(30), workers, minus))

@@ -200,6 +200,7 @@ def test_an_excluded_crop_takes_its_near_duplicates_with_it(bench: Bench) -> Non
     assert list(report(bench.crop("mine"))["crops"]) == ["00000-frame-0-f01.png"]
 
 
+@pytest.mark.slow
 def test_the_folder_is_the_same_for_any_number_of_workers(bench: Bench) -> None:
     pages(bench, 7)
     bench.filters(max_per_image=1, near_duplicates="drop", duplicate_bits=18)

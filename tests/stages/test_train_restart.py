@@ -58,6 +58,7 @@ def test_a_sample_sheet_that_a_kill_cut_off_is_not_published(tmp_path: Path, mon
     assert run_train(setup) == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("files", [1, 3, 5])
 def test_a_kill_while_the_scratch_folder_is_deleted_costs_no_sample_sheet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
+from _pytest.mark import ParameterSet
 
 PER_KIND = 20
+QUICK = 5  # of them in the quick tier
 
 
 @dataclass(frozen=True)
@@ -64,3 +68,8 @@ CASES = [Case(kind, seed) for kind in KINDS for seed in range(PER_KIND)]
 
 def of_kinds(*kinds: str) -> list[Case]:
     return [case for case in CASES if case.kind in kinds]
+
+
+def spread(cases: Sequence[Case]) -> list[ParameterSet]:
+    """Return the cases as parameters of a test, all but the first few of each kind marked as slow."""
+    return [pytest.param(case, id=str(case), marks=[pytest.mark.slow] if case.seed >= QUICK else []) for case in cases]

@@ -17,7 +17,7 @@ from torchmetrics.image.fid import _compute_fid
 from benchmarks import frechet as benchmark
 from model.metrics.frechet import frechet_distance, frechet_of_moments
 from model.metrics.moments import moments_of
-from tests.metrics.parity.cases import CASES, DEFICIENT, FULL_RANK, Case, of_kinds
+from tests.metrics.parity.cases import CASES, DEFICIENT, FULL_RANK, Case, of_kinds, spread
 
 Statistics = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # means and covariances of both sides
 OLD_SCIPY = tuple(int(part) for part in scipy.__version__.split(".")[:2]) < (1, 18)  # 1.18 removes sqrtm(disp=)
@@ -62,14 +62,14 @@ def test_there_are_at_least_two_hundred_shapes() -> None:
     assert len(shapes) >= 200
 
 
-@pytest.mark.parametrize("case", of_kinds(*FULL_RANK), ids=str)
+@pytest.mark.parametrize("case", spread(of_kinds(*FULL_RANK)))
 def test_with_full_rank_it_equals_every_library_to_nine_digits(case: Case) -> None:
     ours, statistics = frechet_distance(*case.sides()), statistics_of(case)
     for name, library in libraries_for(case).items():
         assert ours == pytest.approx(library(statistics), rel=1e-9), name
 
 
-@pytest.mark.parametrize("case", of_kinds(*DEFICIENT), ids=str)
+@pytest.mark.parametrize("case", spread(of_kinds(*DEFICIENT)))
 def test_without_full_rank_it_equals_every_library_to_their_own_error(case: Case) -> None:
     # They sum square roots of eigenvalues that are 0 but for round-off: 1e-8 each.
     ours, statistics = frechet_distance(*case.sides()), statistics_of(case)
@@ -95,7 +95,7 @@ def test_libraries_by_sqrtm_cannot_measure_a_single_feature(library: Callable[..
         library(*statistics_of(Case("one feature", 0)))
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", spread(CASES))
 def test_the_form_from_moments_equals_the_form_from_features(case: Case) -> None:
     x, y = case.sides()
     tolerance = {"rel": 1e-9} if case.kind in FULL_RANK else {"abs": 1e-5}

@@ -8,7 +8,7 @@ import torch
 from torch_fidelity import metric_kid
 
 from model.metrics.kid import kid, kid_subset
-from tests.metrics.parity.cases import CASES, Case
+from tests.metrics.parity.cases import CASES, Case, spread
 
 SUBSETS, SEED = 4, 2020
 POLYNOMIAL = {
@@ -34,7 +34,7 @@ def definition(x: np.ndarray, y: np.ndarray) -> float:
     return sum(within) - 2.0 * sum(k(a, b) for a in x for b in y) / (len(x) * len(y))
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", spread(CASES))
 def test_the_subset_form_equals_torch_fidelity_on_its_own_subsets(case: Case) -> None:
     x, y = (np.asarray(side, dtype=np.float64) for side in case.sides())
     size = max(2, min(len(x), len(y)) * 2 // 3)
@@ -51,7 +51,7 @@ def test_the_subset_form_equals_torch_fidelity_on_its_own_subsets(case: Case) ->
     assert ours.std == pytest.approx(theirs[metric_kid.KEY_METRIC_KID_STD], rel=1e-12, abs=1e-12 * scale)
 
 
-@pytest.mark.parametrize("case", CASES[::4], ids=str)
+@pytest.mark.parametrize("case", spread(CASES[::4]))
 def test_the_full_form_equals_the_definition(case: Case) -> None:
     x, y = (side[:24] for side in case.sides())
     scale = max(1.0, float(np.abs(x).max()) ** 6)

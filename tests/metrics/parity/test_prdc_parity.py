@@ -9,7 +9,7 @@ from scipy.spatial.distance import cdist
 from torch_fidelity.metric_prc import calculate_precision_recall_full
 
 from model.metrics.prdc import density_coverage, precision_recall
-from tests.metrics.parity.cases import CASES, Case, of_kinds
+from tests.metrics.parity.cases import CASES, Case, of_kinds, spread
 
 # Where no distance ties with a radius: the oracle's distances of copies are off by 1e-8 and fall on either side.
 SOUND = ("plain", "single precision", "one feature", "n below d", "both below d", "n = m = d", "constant columns")
@@ -38,7 +38,7 @@ def small(case: Case) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-@pytest.mark.parametrize("case", of_kinds(*SOUND), ids=str)
+@pytest.mark.parametrize("case", spread(of_kinds(*SOUND)))
 def test_precision_and_recall_equal_torch_fidelity(case: Case) -> None:
     real, generated = (np.asarray(side, dtype=np.float64) for side in case.sides())
     k = min(3, len(real) - 1, len(generated) - 1)
@@ -46,7 +46,7 @@ def test_precision_and_recall_equal_torch_fidelity(case: Case) -> None:
     assert precision_recall(real, generated, k) == pytest.approx(theirs, abs=1e-6)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", spread(CASES))
 def test_all_four_equal_the_formulae_copies_and_duplicates_included(case: Case) -> None:
     real, generated = small(case)
     k = min(3, len(real) - 1, len(generated) - 1)
