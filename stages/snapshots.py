@@ -22,7 +22,8 @@ from model.data.lmdb import LmdbImages
 from model.errors import BudgetError, CorruptInputError, UsageError
 from model.files import atomic_write_text
 from model.finetune.technique import Technique, styled_ws
-from model.metrics.features import FeatureExtractor, StyleFeatures
+from model.metrics.extractors.base import FeatureExtractor
+from model.metrics.features import StyleFeatures
 from model.metrics.kid import kid
 from model.metrics.memorisation import nearest, nn_ratio
 from model.networks.generator import Generator

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,25 +26,6 @@ PREPROCESS_ID = f"bicubic-{SIZE}-v1"  # of both: antialiased where the size diff
 
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float32]
-
-
-class FeatureExtractor(Protocol):
-    """Anything FID, KID and precision/recall can be computed on."""
-
-    @property
-    def name(self) -> str:
-        """Goes into the metric's name, with the weights' hash in it: ``fid[<name>]`` is never plain "FID"."""
-
-    @property
-    def dim(self) -> int:
-        """Features per image."""
-
-    @property
-    def weights_sha256(self) -> str:
-        """Hash of the weight file."""
-
-    def __call__(self, images: Images) -> Floats:
-        """Uint8 ``[N, H, W, 3]`` or ``[N, 3, H, W]`` -> float32 ``[N, dim]``."""
 
 
 @dataclass(frozen=True)
