@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 
@@ -132,7 +133,7 @@ def test_the_readmes_results_are_those_of_the_report(table: str, rows: int) -> N
 
 def test_nothing_names_the_machine_it_was_made_on() -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    own = str(ROOT.parent) + "/"
+    own = str(ROOT.parent if ROOT.parent != Path(gettempdir()) else ROOT) + "/"  # tests of paths may name the latter
     for name in tracked:
         path = ROOT / name
         if path.suffix in {".py", ".md", ".yaml", ".toml", ".lock", ".json", ".csv", ""} and path.is_file():
