@@ -24,7 +24,7 @@ from model.metrics.extractors.running import exact
 
 
 def calibrated(images: Tensor) -> InceptionNet:
-    """A random network whose normalisation fits its maps, so that its features spread."""
+    """A seeded network whose normalisation fits its maps for ``images``, so that its features spread."""
     torch.manual_seed(0)
     net = InceptionNet()
     for layer in net.modules():
@@ -32,6 +32,8 @@ def calibrated(images: Tensor) -> InceptionNet:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         if isinstance(layer, nn.BatchNorm2d):
             layer.momentum = 1.0
+            nn.init.uniform_(layer.weight, 0.5, 1.5)
+            nn.init.normal_(layer.bias, std=0.3)
     with torch.no_grad():
         net(images)
     return net.eval().requires_grad_(False)

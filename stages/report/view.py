@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from model.errors import CorruptInputError
 from model.metrics.names import parse
 from stages.comparing.likeness import SIMILARITY
+from stages.comparing.points import Point as MeanPoint
 from stages.comparing.table import Cell, Floats, Table
 from stages.comparing.words import number, readable
 from stages.report.words import blocks, column, measured_by
@@ -18,22 +19,11 @@ Z95 = 1.959964  # of a standard normal distribution: 95 % lie within
 
 
 @dataclass(frozen=True)
-class Point:
-    """A method on a dataset, one of its snapshots at one swap level: means over seeds (entry of findings.points)."""
+class Point(MeanPoint):
+    """A point as the table keeps it (an entry of findings.points), with what the comparison found of it."""
 
-    dataset: str
-    method: str
-    snapshot: str
-    swap: str
-    level: int
-    seeds: int
-    kimg: list[float]
-    mean: dict[str, float]
-    sd: dict[str, float]
     dominated: bool
     recommended: bool
-    ranked: bool
-    gates: dict[str, str]
 
     @property
     def file(self) -> str:

@@ -54,7 +54,7 @@ def styles(source: Generator, target: Generator, n: int = 2, seed: int = 0) -> d
 def schedule(config: GeneratorConfig, mapping: Side = "source") -> Schedule:
     """Source, mixed and target blocks, in no order."""
     cycle = itertools.cycle((0.0, 1.0, 0.25, 0.0, 0.6))
-    return Schedule("schedule", {str(r): share for r, share in zip(config.resolutions, cycle, strict=False)}, mapping)
+    return Schedule("schedule", {str(resolution): next(cycle) for resolution in config.resolutions}, mapping)
 
 
 def every_kind(config: GeneratorConfig) -> dict[str, Kind]:

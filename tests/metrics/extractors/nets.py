@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
-from model.metrics.extractors.inception import InceptionNet, clean
+from benchmarks.inception import calibrated
+from model.metrics.extractors.inception import clean
 
 
 def pictures(n: int, size: int = 64, seed: int = 0) -> np.ndarray:
@@ -20,17 +20,6 @@ def pictures(n: int, size: int = 64, seed: int = 0) -> np.ndarray:
 
 def inception_file(path: Path) -> Path:
     """A seeded network with calibrated normalisation, so that its features spread; with a head, as the real file."""
-    torch.manual_seed(0)
-    net = InceptionNet()
-    for layer in net.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.momentum = 1.0
-            nn.init.uniform_(layer.weight, 0.5, 1.5)
-            nn.init.normal_(layer.bias, std=0.3)
-    with torch.no_grad():
-        net(clean(pictures(4)))
     head = {"fc.weight": torch.zeros(1008, 2048), "fc.bias": torch.zeros(1008)}
-    torch.save({**net.state_dict(), **head}, path)
+    torch.save({**calibrated(clean(pictures(4))).state_dict(), **head}, path)
     return path
