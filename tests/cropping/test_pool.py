@@ -82,6 +82,7 @@ def test_an_item_whose_process_died_once_is_done_again(tmp_path: Path) -> None:
     assert (tmp_path / "mark").exists()
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_between_two_items_costs_none() -> None:
     results = survivors(die_later, range(12), 1, minus)
     first = [next(results) for _ in range(2)]

@@ -30,6 +30,7 @@ def page_faults(choice: str) -> int:
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt of glibc")
 def test_a_freed_tensors_pages_serve_the_next_tensor() -> None:
     assert page_faults("keep") * 10 < page_faults("leave")

@@ -144,6 +144,7 @@ def test_a_cut_film_gives_right_frames_or_an_error_that_names_it(films: Path, na
         pytest.fail("a cut film has all its frames")
 
 
+@pytest.mark.slow
 def test_mutated_films_end_in_pictures_or_our_errors(tmp_path: Path) -> None:
     found = fuzz(tmp_path, count=2, seed=2)
     assert set(found) == {"read", "refused"}

@@ -185,6 +185,7 @@ def test_a_file_that_differs_from_its_manifest_is_refused(bench: Bench) -> None:
         bench.crawl("old")
 
 
+@pytest.mark.slow
 def test_damaged_pages_end_in_our_errors_whatever_lmdb_makes_of_them(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

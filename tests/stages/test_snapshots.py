@@ -177,6 +177,7 @@ def test_a_copying_generator_ends_its_training(tmp_path: Path, monkeypatch: pyte
     assert details["last"] == pytest.approx(0.016)
 
 
+@pytest.mark.slow
 def test_a_resumed_training_ends_with_the_same_snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after a snapshot that no state knows: it is taken again; those of the state are not."""
     setup = Setup(tmp_path, snapshots=EVERY_TICK, train={**TRAIN, "state_kimg": 0.016})

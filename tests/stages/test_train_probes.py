@@ -44,6 +44,7 @@ def test_both_networks_and_their_report_are_written_and_load(params: Path, tmp_p
     assert len(made_by["data_sha256"]) == 64
 
 
+@pytest.mark.slow
 def test_a_second_run_renders_and_trains_nothing_and_writes_the_same_weights(
     params: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ def stop_after(iteration: int, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Trainer, "step", stopping)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("iteration", [1, 2, 3, 5, 7])
 def test_samples_are_those_of_an_undisturbed_run_wherever_it_was_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, iteration: int

@@ -72,6 +72,7 @@ def test_an_image_is_augmented_in_a_share_as_it_is_in_the_whole_batch() -> None:
         assert torch.allclose(part, share.take(whole), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [METHOD, PUBLISHED], ids=["ours", "published"])
 def test_accumulated_gradients_train_as_the_whole_batch_does(method: dict[str, dict[str, object]]) -> None:
     whole, parts = (exact_trainer(tiny_images(16), method) for _ in range(2))
