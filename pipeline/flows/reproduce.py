@@ -16,9 +16,9 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from pipeline.flows.stage import GROUPS, RETRIED_CODES, Lanes, StageFailed, make_lanes, run_stage
 from pipeline.graph import Graph, StageNode, read_graph, select, stale_stages, to_run
 from pipeline.params import read_params
+from pipeline.running.process import GROUPS, RETRIED_CODES, Lanes, StageFailed, make_lanes, run_stage
 
 _RETRY_SECONDS: list[float] = [10, 60, 300]
 _ALL_AT_ONCE = 10_000  # threads are only waiting rooms; lanes decide what runs

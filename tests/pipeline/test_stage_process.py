@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.flows import stage as stage_module
-from pipeline.flows.stage import GROUPS, Lanes, StageFailed, execute, gpu_devices, make_lanes, run_stage
+from pipeline.running.process import GROUPS, Lanes, StageFailed, execute, gpu_devices, make_lanes, run_stage
 
 
 def shell(text: str) -> list[str]:
