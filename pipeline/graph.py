@@ -35,6 +35,9 @@ class StageNode:
     pool: str  # cpu or gpu: which machines it belongs to
     network: bool  # fetches from elsewhere, so trying again can help
     upstream: tuple[str, ...]  # names of the stages whose outputs it reads
+    published: bool = (
+        False  # has an output that git keeps: DVC takes it from no other machine, it runs where it is asked
+    )
 
     @property
     def kind(self) -> str:
@@ -78,6 +81,7 @@ def _node(root: Path, stage: object, edges: object) -> StageNode:
         pool=str(meta.get("pool", "cpu")),
         network=bool(meta.get("network", False)),
         upstream=tuple(sorted(_from_root(root, other) for other in upstream)),
+        published=any(not out.use_cache for out in stage.outs),
     )
 
 
