@@ -37,7 +37,7 @@ class StageNode:
     upstream: tuple[str, ...]  # names of the stages whose outputs it reads
     dataset: str | None = None  # of the grid
     method: str | None = None
-    published: bool = False  # writes something that git keeps, which only the machine that commits can have
+    published: bool = False  # has an output of git's: DVC takes such a stage from no other machine
 
     @property
     def kind(self) -> str:
@@ -83,7 +83,7 @@ def _node(root: Path, stage: object, edges: object) -> StageNode:
         upstream=tuple(sorted(_from_root(root, other) for other in upstream)),
         dataset=meta.get("dataset"),
         method=meta.get("method"),
-        published=isinstance(stage, PipelineStage) and any(not out.use_cache for out in stage.outs),
+        published=any(not out.use_cache for out in stage.outs),
     )
 
 
