@@ -171,10 +171,10 @@ class _Run:
         self._notes(desk, outcomes, commit, None)
 
     def _notes(self, desk: Desk, outcomes: dict[str, Outcome], commit: str | None, failed: str | None) -> None:
-        from pipeline.flows.notes import RunReport, publish
-        from pipeline.registry import consider
-
         try:
+            from pipeline.flows.notes import RunReport, publish
+            from pipeline.registry import consider
+
             verdicts = [] if failed else consider(desk.folder, self.profile)
             report = RunReport(
                 profile=self.profile, rev=desk.rev, commit=commit, outcomes=list(outcomes.values()), began=self.began,
