@@ -35,6 +35,9 @@ class StageNode:
     pool: str  # cpu or gpu: which machines it belongs to
     network: bool  # fetches from elsewhere, so trying again can help
     upstream: tuple[str, ...]  # names of the stages whose outputs it reads
+    dataset: str | None = None  # of the grid
+    method: str | None = None
+    published: bool = False  # has an output of git's: DVC takes such a stage from no other machine
 
     @property
     def kind(self) -> str:
@@ -78,6 +81,9 @@ def _node(root: Path, stage: object, edges: object) -> StageNode:
         pool=str(meta.get("pool", "cpu")),
         network=bool(meta.get("network", False)),
         upstream=tuple(sorted(_from_root(root, other) for other in upstream)),
+        dataset=meta.get("dataset"),
+        method=meta.get("method"),
+        published=any(not out.use_cache for out in stage.outs),
     )
 
 
@@ -125,6 +131,39 @@ def select(graph: Graph, dvcfile: str, targets: Collection[str] = ()) -> dict[st
         if name in wanted:
             wanted.update(here[name].upstream)
     return {name: node for name, node in here.items() if name in wanted}
+
+
+def narrow(graph: Graph, dataset: str | None, method: str | None, stale: Collection[str]) -> dict[str, StageNode]:
+    """Keep one dataset's or method's stages with what they need, and what needs nothing else that is out of date.
+
+    Args:
+        graph: stages, upstream first.
+        dataset: whose stages to keep; None keeps those of every dataset.
+        method: likewise.
+        stale: every stage that would run without this choice.
+
+    Returns: the chosen stages; the comparison of all datasets among them if the others are up to date.
+    Raises: GraphError naming a dataset or method that no stage has.
+    """
+    for what, wanted in (("dataset", dataset), ("method", method)):
+        known = {getattr(node, what) for node in graph.values()} - {None}
+        if wanted is not None and wanted not in known:
+            raise GraphError(f"{wanted}: no stage has this {what}; there are: {', '.join(sorted(known))}")
+    chosen = {
+        name
+        for name, node in graph.items()
+        if (node.dataset is not None or node.method is not None)
+        and dataset in (None, node.dataset or dataset)
+        and method in (None, node.method or method)
+    }
+    for name in reversed(list(graph)):  # downstream first, so needs are known before they are visited
+        if name in chosen:
+            chosen.update(graph[name].upstream)
+    for name, node in graph.items():
+        common = node.dataset is None and node.method is None
+        if common and all(upstream in chosen or upstream not in stale for upstream in node.upstream):
+            chosen.add(name)
+    return {name: node for name, node in graph.items() if name in chosen}
 
 
 def to_run(graph: Graph, stale: Iterable[str]) -> dict[str, StageNode]:

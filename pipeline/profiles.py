@@ -38,6 +38,17 @@ def dvcfile_of(root: Path, profile: str | None) -> str:
     return known[profile]
 
 
+def name_of(root: Path, profile: str | None) -> str:
+    """Name of a profile; None means the root's own.
+
+    Raises: ProfileError naming the profiles there are.
+    """
+    known = known_profiles(root)
+    if profile is not None and profile not in known:
+        raise ProfileError(f"{profile}: no such profile; there are: {', '.join(known)}")
+    return profile if profile is not None else next(iter(known))
+
+
 def outdated_copies(root: Path) -> list[str]:
     """The profiles' dvc.yaml that begin like the root's, so are copies of it, but differ from it.
 

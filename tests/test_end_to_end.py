@@ -58,7 +58,7 @@ def test_every_stage_leaves_a_verified_folder_and_the_report_shows_every_method(
     text = (home / "reports" / "demo" / "index.html").read_text()
     assert all(method.replace("_", " ") in text for method in METHODS)
     assert "0.032 kimg" in text
-    metrics = json.loads((home / "reports" / "demo" / "data" / "metrics.json").read_text())
+    metrics = json.loads((home / "reports" / "demo" / "metrics.json").read_text())
     assert set(METHODS) <= set(metrics["flat"])
     table = read_table(home / "reports" / "demo" / "data" / "table.parquet")
     assert len(table.cells) == len(METHODS) * 2 * (1 + 2 * 2)  # two snapshots, two kinds at two levels and no swap
@@ -96,9 +96,14 @@ def test_a_changed_number_reruns_only_what_depends_on_it(home: Path) -> None:
     params["compare"]["max_style_ratio"] = 0.5
     with file.open("w") as stream:
         YAML().dump(params, stream)
-    assert ran(repro(home)) == {"compare", "page"}
+    assert ran(repro(home)) - {"publish"} == {"compare", "page"}
     params["swap"]["snapshots"] = ["last"]
     with file.open("w") as stream:
         YAML().dump(params, stream)
-    assert {stage.partition("@")[0] for stage in ran(repro(home))} == {"swap", "evaluate", "compare", "page"}
+    assert {stage.partition("@")[0] for stage in ran(repro(home))} - {"publish"} == {
+        "swap",
+        "evaluate",
+        "compare",
+        "page",
+    }
     file.write_text(before)

@@ -122,7 +122,7 @@ def test_readme_commands_exist() -> None:
         assert done.returncode == 0, command
 
 
-@pytest.mark.parametrize(("table", "rows"), [("demo/data", 4), ("showcase", 2 * 4)])
+@pytest.mark.parametrize(("table", "rows"), [("demo", 4), ("showcase", 2 * 4)])
 def test_the_readmes_results_are_those_of_the_report(table: str, rows: int) -> None:
     report = (ROOT / "reports" / table / "table.md").read_text().split("### In short")[1].split("\n### ")[0]
     readme = (ROOT / "README.md").read_text()

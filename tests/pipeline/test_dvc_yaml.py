@@ -32,6 +32,7 @@ files = {
               "snapshots/00001000.safetensors"],
     "evaluate": ["metrics.json"],
     "compare": ["MANIFEST.json", "table.parquet", "table.csv", "table.md", "pictures/a.png"],
+    "publish": ["table.md"],
     "page": ["index.html", "study.html", "hero.png", "figures/a.png", "sheets/b.png"],
 }.get(name, ["MANIFEST.json"])
 if files is None:
@@ -47,12 +48,13 @@ if name == "train":
     (out / "generator.safetensors").write_text(Path(flags["--params"]).read_text())
     (out / "stats.csv").write_text("kimg,d_loss\\n0.5,1.2\\n1,1.1\\n")
     (out / "snapshots.csv").write_text("kimg,kid\\n0.5,0.2\\n1,0.1\\n")
+if name in ("compare", "publish"):
+    (out / "metrics.json").write_text(json.dumps({"flat": {"baseline": {"fid": 12.5}}}))
 if name == "compare":
     (out / "table.parquet").write_text(str(sorted(path.name for path in Path(flags["--evaluated"]).iterdir())))
     (out / "pareto.csv").write_text("dataset,method,similarity,kid\\nflat,a,0.5,30\\n")
     (out / "levels.csv").write_text("series,dataset,method,level,similarity\\nflat a,flat,a,8,0.5\\n")
     (out / "kimg.csv").write_text("series,dataset,method,kimg,kid\\nflat a,flat,a,4,0.5\\n")
-    (out / "metrics.json").write_text(json.dumps({"flat": {"baseline": {"fid": 12.5}}}))
 with Path("executed.txt").open("a") as log:
     log.write(f"{name} {out.stem}\\n")
 """
@@ -132,7 +134,7 @@ def test_the_demo_runs_every_stage_once_and_then_none(project: Project) -> None:
     tracked = subprocess.run(
         ["git", "ls-files", "reports"], cwd=project.root, capture_output=True, text=True, check=True
     )
-    assert set(tracked.stdout.split()) == {"reports/demo/data/metrics.json", "reports/demo/data/table.md"}
+    assert set(tracked.stdout.split()) == {"reports/demo/metrics.json", "reports/demo/table.md"}
 
 
 def test_a_comment_in_a_technique_retrains_nothing_and_left_over_temporary_folders_neither(project: Project) -> None:
@@ -159,7 +161,7 @@ def test_a_new_method_adds_its_column_only(project: Project) -> None:
 
 def test_dvc_shows_metrics_plots_and_changed_numbers(project: Project) -> None:
     shown = json.loads(project.dvc("metrics", "show", "--json"))
-    assert shown[""]["data"]["reports/demo/data/metrics.json"]["data"] == {"flat": {"baseline": {"fid": 12.5}}}
+    assert shown[""]["data"]["reports/demo/metrics.json"]["data"] == {"flat": {"baseline": {"fid": 12.5}}}
     page = Path(project.dvc("plots", "show", "--out", str(project.root / "dvc_plots")).split("file://")[1].strip())
     assert "loss of the discriminator" in page.read_text()
     assert "KID of snapshots to held-out images" in page.read_text()
@@ -203,7 +205,7 @@ def test_a_profile_runs_beside_the_demo_and_touches_none_of_it(project: Project)
     new_profile(project.root, "mine")
     project.dvc("repro", "profiles/mine/dvc.yaml")
     ran = project.executed()
-    assert (project.root / "reports" / "mine" / "data" / "metrics.json").exists()
+    assert (project.root / "reports" / "mine" / "metrics.json").exists()
     assert (project.root / "profiles" / "mine" / "dvc.lock").exists()
     assert len(ran) == len(set(ran))
     assert json.loads(project.dvc("status", "--json")) == {}

@@ -14,6 +14,7 @@ stages:
     foreach: [x, y]
     do: {cmd: "cp a.txt b-${item}.txt", deps: [a.txt], outs: ["b-${item}.txt"], meta: {pool: gpu}}
   c: {cmd: touch c.txt, deps: [b-x.txt], outs: [c.txt]}
+  d: {cmd: cp a.txt d.json, deps: [a.txt], metrics: [d.json: {cache: false}]}
 """
 
 
@@ -35,6 +36,7 @@ def test_the_graph_is_what_dvc_draws(toy: Path) -> None:
     assert graph["a"].network
     assert graph["b@x"].pool == "gpu"
     assert graph["b@x"].kind == "b"
+    assert [name for name, found in graph.items() if found.published] == ["d"]
 
 
 @pytest.mark.slow
@@ -44,6 +46,8 @@ def test_the_projects_own_graph_is_what_dvc_draws() -> None:
     demo = select(graph, "dvc.yaml")
     assert {found.pool for name, found in demo.items() if found.kind in ("train", "swap", "evaluate")} == {"gpu"}
     assert {found.pool for name, found in demo.items() if found.kind in ("crawl", "crop", "lmdb", "compare")} == {"cpu"}
+    assert [name for name, found in demo.items() if found.published] == ["publish"]  # and nothing waits for it
+    assert not any("publish" in found.upstream for found in demo.values())
     assert all(name in to_run(demo, ["crawl@flat"]) for name in demo if name.startswith(("train@", "compare")))
 
 

@@ -47,7 +47,7 @@ def test_real_drawings_go_through_every_stage(real_data: Path, tmp_path: Path) -
         assert len(crops) >= least
         assert {read_image(path).shape for path in crops[:20]} == {(64, 64, 3)}
     reports = home / "reports" / "demo"
-    assert {"anime", "comics"} <= set(json.loads((reports / "data" / "metrics.json").read_text()))
+    assert {"anime", "comics"} <= set(json.loads((reports / "metrics.json").read_text()))
     text = (reports / "index.html").read_text()
     assert "anime" in text
     assert "comics" in text

@@ -20,19 +20,21 @@ pytestmark = pytest.mark.slow
 
 
 class Repository:
-    """A git and DVC repository with the real stage ``compare`` and made-up evaluations."""
+    """A git and DVC repository with the real stages ``compare`` and ``publish`` and made-up evaluations."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
         write_params(home / "params.yaml", ("flat", "ink"), ("baseline", "freeze_g"), ("s0",))
         yaml = YAML()
-        stage = yaml.load((ROOT / "dvc.yaml").read_text())["stages"]["compare"]
-        stage["deps"] = [dep for dep in stage["deps"] if dep.startswith("work/")]
-        yaml.dump({"stages": {"compare": stage}}, home / "dvc.yaml")
+        stages = yaml.load((ROOT / "dvc.yaml").read_text())["stages"]
+        kept = {name: stages[name] for name in ("compare", "publish")}
+        for stage in kept.values():
+            stage["deps"] = [dep for dep in stage["deps"] if dep.startswith(("work/", "reports/"))]
+        yaml.dump({"stages": kept}, home / "dvc.yaml")
         self.run("git", "init", "-q")
         self.run("dvc", "init", "-q")
         shutil.copytree(ROOT / ".dvc" / "plots", home / ".dvc" / "plots")
-        (home / ".gitignore").write_text("/work\n/mlruns\n/scratch\n/dvc_plots\n")
+        (home / ".gitignore").write_text("/work\n/mlruns\n/scratch\n/dvc_plots\n/reports/*/data\n")
 
     def run(self, *command: str) -> str:
         tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -69,7 +71,7 @@ def two_revisions(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 def test_a_changed_number_is_shown_under_the_same_key(two_revisions: Repository) -> None:
     shown = json.loads(two_revisions.run("dvc", "metrics", "diff", "HEAD~1", "--json"))
     ((path, changes),) = shown["diff"].items() if "diff" in shown else shown.items()
-    assert path == "reports/trial/data/metrics.json"
+    assert path == "reports/trial/metrics.json"
     found = changes["flat.freeze_g.no_swap.similarity"]
     assert (found["old"], found["new"], found["diff"]) == (0.5, 0.625, pytest.approx(0.125))
     assert changes["flat.freeze_g.against_baseline.no_swap.gain"]["diff"] == pytest.approx(0.125)
