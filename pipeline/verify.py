@@ -76,7 +76,10 @@ def verify_project(folders: Iterable[Path], outputs: Sequence[Output], cache: Ca
     results = [item for folder in folders for item in verify_outputs(folder)]
     found = {item.path: item for item in results if isinstance(item, Damage)}
     right = {item for item in results if isinstance(item, Path)}
-    locked = {path: md5 for output in outputs if _is_out(output) for path, md5 in cache.files(output) or ()}
+    here = [
+        output for output in outputs if output.path.is_symlink() or output.path.exists()
+    ]  # `dvc status` tells others
+    locked = {path: md5 for output in here for path, md5 in cache.files(output) or _guessed(output, cache)}
     for path, md5 in locked.items():
         trusted = path.name != MANIFEST and any(folder in right for folder in path.parents)
         actual = md5 if trusted else _digest(path, "md5") if path.is_file() else ""
@@ -92,9 +95,14 @@ def verify_project(folders: Iterable[Path], outputs: Sequence[Output], cache: Ca
     return len(right) + len(cache.good), damages + list(_objects(outputs, cache))
 
 
-def _is_out(output: Output) -> bool:
-    """Whether it is here at all; what is not checked out is none of damage, `dvc status` tells it."""
-    return output.path.is_symlink() or output.path.exists()
+def _guessed(output: Output, cache: Cache) -> Iterator[tuple[Path, str]]:
+    """The files of a folder whose listing is damaged: each must have the content that the name of some object says."""
+    if output.md5 not in cache.bad:
+        return
+    for path in sorted(output.path.rglob("*")):
+        if path.is_file():
+            actual = _digest(path, "md5")
+            yield path, actual if actual in cache.good or actual in cache.bad else "unknown"
 
 
 def _another_version(manifest: Path, locked: Mapping[Path, str]) -> bool:
@@ -115,9 +123,9 @@ def verify_outputs(folder: Path) -> Iterator[Path | Damage]:
             yield manifest.parent
 
 
-def verify_cache(cache: Path) -> Iterator[Damage]:
-    """Check every object of a DVC cache, or of a remote that is a folder: its name is the md5 of its content."""
-    for path in Cache(cache).bad.values():
+def verify_cache(cache: Cache) -> Iterator[Damage]:
+    """Every object of a DVC cache, or of a remote that is a folder, whose name is not the md5 of its content."""
+    for path in cache.bad.values():
         yield Damage(path, "content differs from its name", _ASIDE)
 
 
@@ -163,9 +171,18 @@ def _check(manifest: Path) -> Iterator[Damage]:
 
 
 def _exposed(path: Path, stored: Path) -> bool:
-    if not stored.exists() or not stored.samefile(path):
+    if not stored.exists() or not path.exists() or not stored.samefile(path):
         return False
     return bool(stat.S_IMODE(stored.stat().st_mode) & 0o222)
+
+
+def listings(cache: Cache) -> Iterator[Damage]:
+    """The folders' listings that name a damaged object: DVC pushes nothing that it finds listed there."""
+    for name in sorted(cache.good):
+        if name.endswith(".dir"):
+            entries = json.loads(cache.path(name).read_text(encoding="utf-8"))
+            if any(entry["md5"] in cache.bad for entry in entries):
+                yield Damage(cache.path(name), "lists a damaged object")
 
 
 def _objects(outputs: Sequence[Output], cache: Cache) -> Iterator[Damage]:

@@ -35,20 +35,21 @@ def _verify(arguments: argparse.Namespace) -> None:
     from pipeline.graph import cache_folder, read_outputs
     from pipeline.profiles import dvcfile_of
     from pipeline.running.exchange import Remote
-    from pipeline.verify import Cache, quarantine, verify_cache, verify_project
+    from pipeline.verify import Cache, listings, quarantine, verify_cache, verify_project
 
     root = root_of(arguments)
     if arguments.remote and arguments.profile:
         raise CommandError("--remote checks all that is there; expected no --profile beside it")
     if arguments.remote:
         place = Remote(root, arguments.remote).folder()
-        damages = list(verify_cache(place))
+        cache = Cache(place)
+        damages, also = list(verify_cache(cache)), list(listings(cache))
         right = "All objects are what their names say."
     else:
         place, dvcfile = cache_folder(root), dvcfile_of(root, arguments.profile) if arguments.profile else None
         outputs = [output for output in read_outputs(root) if dvcfile in (None, output.dvcfile)]
         folders = [root / top / (arguments.profile or "") for top in ("work", "reports")]
-        count, damages = verify_project(folders, outputs, Cache(place))
+        (count, damages), also = verify_project(folders, outputs, Cache(place)), []
         right = f"{count} folders and objects are as they were written."
     for damage in damages:
         sys.stdout.write(f"{os.path.relpath(damage.path, root)}: {damage}\n")
@@ -56,7 +57,7 @@ def _verify(arguments: argparse.Namespace) -> None:
         sys.stdout.write(f"{right}\n")
     elif arguments.quarantine:
         aside = root / "scratch" / "quarantine" / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-        _say_moved(quarantine(damages, place, root, aside), root, arguments.remote)
+        _say_moved(quarantine([*damages, *also], place, root, aside), root, arguments.remote)
     else:
         raise DamagedError(f"{len(damages)} damaged files; the lines above say what brings each one back")
 

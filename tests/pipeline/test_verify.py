@@ -75,9 +75,9 @@ def test_a_flipped_byte_in_the_cache_is_found(tmp_path: Path) -> None:
     path = tmp_path / "files" / "md5" / name[:2] / name[2:]
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    assert list(verify_cache(tmp_path)) == []
+    assert list(verify_cache(Cache(tmp_path))) == []
     path.write_bytes(b"weightz")
-    assert [damage.path for damage in verify_cache(tmp_path)] == [path]
+    assert [damage.path for damage in verify_cache(Cache(tmp_path))] == [path]
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def repro(project: Clone, links: str = "copy") -> dict[Path, bytes]:
 def contents(project: Clone) -> dict[Path, bytes]:
     cache = project.root / ".dvc" / "cache" / "files"
     folders = [project.root / "work", project.root / "reports", cache]
-    return {path: path.read_bytes() for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {path: path.read_bytes() for folder in folders for path in sorted(folder.rglob("[!.]*")) if path.is_file()}
 
 
 def flip(path: Path, rng: random.Random) -> None:
