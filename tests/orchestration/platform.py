@@ -212,7 +212,9 @@ def serving(folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def started(command: list[str], cwd: Path, environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def started(
+    command: list[str], cwd: Path, environment: Mapping[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process as the head of a group of its own, its output in a file; asked to end, then made to."""
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -232,7 +234,9 @@ def started(command: list[str], cwd: Path, environment: Mapping[str, str], log: 
 
 
 @contextmanager
-def agent(server: Server, repository: Path, pool: str, *arguments: str, **more: str) -> Iterator[subprocess.Popen[bytes]]:
+def agent(
+    server: Server, repository: Path, pool: str, *arguments: str, **more: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """``cartoon-pipeline agent --pool POOL`` with clones beside the repository; its log is ``<home>/agent.log``.
 
     More than one agent of a pool needs ``--home`` of its own.
