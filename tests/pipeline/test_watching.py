@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from pipeline import digests, watching
+from pipeline.asking import AskError
 from pipeline.contents import ContentError, bring_content
 from pipeline.digests import Change
 from pipeline.manifests import BusyError, ManifestError, Post, open_post
 from pipeline.params import ParamsError
-from pipeline.watching import Finding, GivenUpError, WatchError, look, read_watch, settle
+from pipeline.watching import Finding, GivenUpError, look, read_watch, settle
 from tests.pipeline.watched import WATCH, Project, dvc, git, write
 
 pytestmark = pytest.mark.slow
@@ -335,7 +336,7 @@ def test_a_version_that_fails_to_train_is_left_to_people_until_something_is_comm
 
 def test_failures_name_the_dataset_and_the_remedy(project: Project, book: Book, tmp_path: Path) -> None:
     project.fail("comics", 6, "www.webtoons.com: HTTP 503, after 6 tries")
-    with pytest.raises(WatchError, match=r"^comics: www.webtoons.com: HTTP 503") as caught:
+    with pytest.raises(AskError, match=r"^comics: www.webtoons.com: HTTP 503") as caught:
         see(project, "comics")
     assert caught.value.exit_code == 6
     far = {"source": "folder", "where": str(tmp_path / "far")}
@@ -347,10 +348,10 @@ def test_failures_name_the_dataset_and_the_remedy(project: Project, book: Book, 
     with pytest.raises(ContentError, match=r"datasets\.absent\.where: .*data/absent: no such file or folder"):
         see(project, "absent")
     write(project.root, {"data/private/permission.yaml": "mine\n"})
-    with pytest.raises(WatchError, match=r"private: .*not in git.*`git add --force data/private` there"):
+    with pytest.raises(AskError, match=r"private: .*not in git.*`git add --force data/private` there"):
         see(project, "private")
     project.fail("drawn", 1, "bug")
-    with pytest.raises(WatchError, match="drawn: bug"):
+    with pytest.raises(AskError, match="drawn: bug"):
         see(project, "drawn")
 
 
