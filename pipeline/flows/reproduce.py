@@ -15,6 +15,7 @@ from prefect import flow
 from prefect.states import Cancelled
 
 from pipeline.conductor import Patience, conduct, with_place
+from pipeline.contents import bring_content
 from pipeline.flows.pools import HERE, Pools, RunCancelled, Task, clear_leftovers
 from pipeline.flows.signals import signals_reach_the_stages
 from pipeline.graph import Graph, StageNode, cache_folder, dvc_command, narrow, read_graph, select, to_run
@@ -100,6 +101,7 @@ class _Run:
             desk = open_desk(self.root, self.profile, self.branch, self.remote)
             dvcfile = dvcfile_of(desk.folder, self.choice.profile)
             exchange = Exchange.of(desk.folder, self.remote)
+            bring_content(desk.folder, self.remote)
             exchange.fetch([dvcfile])
             whole = select(read_graph(desk.folder), dvcfile, self.choice.targets)
             graph, missing = self._missing(desk, dvcfile, whole)
