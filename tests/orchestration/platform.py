@@ -212,7 +212,9 @@ def serving(folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def started(command: list[str], cwd: Path, environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def started(
+    command: list[str], cwd: Path, environment: Mapping[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process as the head of a group of its own, its output in a file; asked to end, then made to."""
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -232,7 +234,9 @@ def started(command: list[str], cwd: Path, environment: Mapping[str, str], log: 
 
 
 @contextmanager
-def agent(server: Server, repository: Path, pool: str, *arguments: str, **more: str) -> Iterator[subprocess.Popen[bytes]]:
+def agent(
+    server: Server, repository: Path, pool: str, *arguments: str, **more: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """``cartoon-pipeline agent --pool POOL`` with clones beside the repository; its log is ``<home>/agent.log``.
 
     More than one agent of a pool needs ``--home`` of its own.
@@ -303,3 +307,35 @@ def repository(folder: Path, stages: str, files: Mapping[str, str] | None = None
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "A toy project")
     return folder
+
+
+TOY_FLOW = '''"""A stand-in for the real flows: runs a shell command the way stages are run."""
+import os
+from pathlib import Path
+
+from prefect import flow, get_run_logger
+
+from pipeline.flows.signals import signals_reach_the_stages
+from pipeline.running.process import execute
+
+
+@flow(name="stages")
+def stages(do: str) -> None:
+    with signals_reach_the_stages():
+        code, _ = execute(["sh", "-c", do], Path(os.environ["CARTOON_CLONE"]), {}, get_run_logger().info)
+    if code:
+        raise RuntimeError(f"exit code {code}")
+
+
+@flow(name="reproduce")
+def reproduce(do: str = "true") -> None:
+    stages.fn(do)
+'''
+
+
+def toy_flows(folder: Path) -> Path:
+    """A repository whose deployments ``stages/cpu`` and ``stages/gpu`` run the shell command ``do``."""
+    text = (ROOT / "prefect.yaml").read_text().replace("pipeline/flows/stages.py:stages", "toy.py:stages")
+    first, _, others = text.partition("  - name: nightly")
+    assert others, "prefect.yaml has changed"
+    return repository(folder, stage("a"), {"prefect.yaml": first, "toy.py": TOY_FLOW})
