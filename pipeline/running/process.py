@@ -1,22 +1,34 @@
-"""Run one stage as a process of its own, in a lane of its pool. Knows no Prefect."""
+"""Run a job as a process of its own, in a lane of its pool; nothing of it outlives its caller. Knows no Prefect."""
 
 from __future__ import annotations
 
 import os
 import re
+import select
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
-import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 
 from pipeline.graph import dvc_command
+from pipeline.jobs import Job, Outcome
+from pipeline.running.family import end, marked
+from pipeline.running.guard import Rules, read_ledger, write_guard
+from pipeline.running.guarded import MARK
+from pipeline.running.supervise import GRACE
+from pipeline.running.verdict import Transcript, judge
 
-_GRACE = 30.0  # seconds a stage has to save its state after SIGTERM
+_GRACE = GRACE  # seconds a stage has to save its state after SIGTERM
+_TICK = 0.5  # s between looks at whether the supervisor still lives
+_ROOT = Path(__file__).resolve().parents[2]
+_SUPERVISE = "import sys; sys.path.append(sys.argv.pop(1)); from pipeline.running.supervise import main; main()"
 _EXITED = re.compile(r"failed to run: .*, exited with (-?\d+)")
 RETRIED_CODES = frozenset({6, 75})  # network trouble, and an interruption that can be continued
 
@@ -90,45 +102,45 @@ def gpu_devices() -> list[str]:
 
 
 class ProcessGroups:
-    """The process groups that are running now, so that one signal ends them all with their children."""
+    """The commands that are running now, so that one call ends them all with everything below them."""
 
     def __init__(self) -> None:
-        self._groups: set[int] = set()
+        self._heads: set[int] = set()
         self._lock = threading.Lock()
         self._closed = False
 
-    def start(self, command: list[str], cwd: Path, environment: Mapping[str, str]) -> subprocess.Popen[str]:
-        """Start a process as the head of a new group, its output on one pipe.
+    @property
+    def closed(self) -> bool:
+        """Whether everything is being ended."""
+        return self._closed
+
+    def start(self, command: list[str], cwd: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start a process under supervision, its output on one pipe; it ends when its ``stdin`` is closed.
 
         Raises: InterruptedError after ``terminate``.
         """
+        supervised = [sys.executable, "-I", "-S", "-c", _SUPERVISE, str(_ROOT), f"--grace={_GRACE + 1}", "--", *command]
         with self._lock:
             if self._closed:
                 raise InterruptedError("stopping: no further stage is started")
             process = subprocess.Popen(
-                command, cwd=cwd, env={**_own_tools(), **environment}, stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
+                supervised, cwd=cwd, env={**_own_tools(), **environment}, stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
-            self._groups.add(process.pid)
+            self._heads.add(process.pid)
         return process
 
-    def forget(self, group: int) -> None:
-        """A group has ended."""
+    def forget(self, head: int) -> None:
+        """A command has ended."""
         with self._lock:
-            self._groups.discard(group)
+            self._heads.discard(head)
 
     def terminate(self) -> None:
-        """Ask every group to end, make it end after a while, start no other. Takes no lock: it runs in a handler."""
+        """Ask everything to end, make it end after a while, start nothing else. Takes no lock: it runs in a handler."""
         self._closed = True
-        self._signal(signal.SIGTERM)
-        insist = threading.Timer(_GRACE, self._signal, [signal.SIGKILL])
-        insist.daemon = True
-        insist.start()
-
-    def _signal(self, number: int) -> None:
-        for group in tuple(self._groups):
+        for head in tuple(self._heads):
             with suppress(ProcessLookupError):
-                os.killpg(group, number)
+                os.kill(head, signal.SIGTERM)
 
     def reopen(self) -> None:
         """Allow starting again (a new flow run in the same process)."""
@@ -141,6 +153,43 @@ def _own_tools() -> dict[str, str]:
 
 
 GROUPS = ProcessGroups()
+
+
+def run_job(
+    job: Job, root: Path, environment: Mapping[str, str], rules: Rules, on_line: Callable[[str], object]
+) -> list[Outcome]:
+    """Run ``dvc repro`` for the stages of a job; what they need comes from the cache, or they fail.
+
+    Args:
+        job: stages of one pool.
+        root: the project, of which this process has a working copy.
+        environment: more variables for the stages.
+        rules: what else may be executed here, by the guard.
+        on_line: gets DVC's and the stages' output line by line.
+
+    Returns: an outcome for each stage.
+    Raises: InterruptedError if everything is being ended already.
+    """
+    mark = uuid.uuid4().hex
+    folder = root / ".dvc" / "tmp" / "jobs" / mark
+    try:
+        guard = write_guard(folder, rules, _GRACE)
+        said = Transcript()
+
+        def hear(line: str) -> None:
+            said.hear(line)
+            on_line(line)
+
+        command = dvc_command("repro", "--keep-going", *job.names)
+        said.code, _ = execute(command, root, {**environment, "SHELL": str(guard), MARK: mark}, hear)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    executions = [one for one in read_ledger(rules.ledger) if one.run == mark]
+    return judge(job, said, executions, _where())
+
+
+def _where() -> str:
+    return f"{socket.gethostname()}/{os.environ.get('CARTOON_AGENT') or os.getpid()}"
 
 
 def run_stage(stage: str, root: Path, environment: Mapping[str, str], on_line: Callable[[str], object]) -> None:
@@ -159,34 +208,44 @@ def run_stage(stage: str, root: Path, environment: Mapping[str, str], on_line: C
 def execute(
     command: list[str], cwd: Path, environment: Mapping[str, str], on_line: Callable[[str], object]
 ) -> tuple[int, int | None]:
-    """Run a command in its own process group; nothing of the group outlives this call.
+    """Run a command under supervision; nothing of it outlives this call, nor this process.
 
-    Returns: its exit code, and the one DVC named for the stage inside it.
+    Returns: its exit code (128 + n after signal n), and the one DVC named for the stage inside it.
     """
     told: int | None = None
-    process = GROUPS.start(command, cwd, environment)
+    mark = uuid.uuid4().hex
+    process = GROUPS.start(command, cwd, {MARK: mark, **environment})
     try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            text = line.rstrip()
+        for text in _lines(process, f"{MARK}={environment.get(MARK, mark)}"):
             if match := _EXITED.search(text):
                 told = int(match.group(1))
             if text:
                 on_line(text)
-        return process.wait(), told
+        code = process.wait()
+        return code if code >= 0 else 128 - code, told
     finally:
-        end_group(process)
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait()
         GROUPS.forget(process.pid)
 
 
-def end_group(process: subprocess.Popen[str]) -> None:
-    """End what is left of a process group: SIGTERM, time to save, SIGKILL."""
-    deadline = time.monotonic() + _GRACE
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number)
-            while time.monotonic() < deadline:
-                process.poll()  # reap the head, or its zombie keeps the group alive
-                os.killpg(process.pid, 0)
-                time.sleep(0.05)
-    process.wait()
+def _lines(process: subprocess.Popen[bytes], mark: str) -> Iterator[str]:
+    """Output line by line until nobody can write any more; if the supervisor is killed, its work is done here."""
+    assert process.stdout is not None
+    rest = b""
+    with process.stdout as output:
+        while True:
+            if select.select([output], [], [], _TICK)[0]:
+                got = os.read(output.fileno(), 65536)
+                *lines, rest = (rest + got).split(b"\n")
+                for line in lines if got else [rest]:
+                    yield line.decode(errors="replace").rstrip()
+                if not got:
+                    break
+            elif process.poll() is not None:
+                end(lambda: marked(mark), _GRACE)
+                if not select.select([output], [], [], 0)[0]:
+                    break
+    if process.wait() < 0:
+        end(lambda: marked(mark), _GRACE)
