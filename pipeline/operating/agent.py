@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,7 +20,8 @@ from pipeline.mirror import store_address
 from pipeline.operating.api import Api, ServerError, claimed_without_name, worker_of
 from pipeline.operating.keeping import Command, Kept, keep_all, own_tools, until_told
 from pipeline.operating.settings import find_servers, prefect_environment
-from pipeline.running.clones import make_clone
+from pipeline.operating.versions import check
+from pipeline.running.clones import at_revision, git, make_clone
 from pipeline.running.family import end, marked
 from pipeline.running.process import gpu_devices
 
@@ -106,36 +108,27 @@ def serve(place: Place, pool: str, devices: list[str | None]) -> None:
     slots = [Slot(pool, number, device, place) for number, device in enumerate(devices)]
     with _alone(place.home, pool), until_told() as stop:
         undertakers = [_Undertaker(api, slot) for slot in slots]
-        kept = []
+        kept = [
+            Kept(_worker(slot), partial(undertaker.bury, stop))
+            for slot, undertaker in zip(slots, undertakers, strict=True)
+        ]
         for slot, undertaker in zip(slots, undertakers, strict=True):
             _prepare(slot)
             undertaker.clean_up(stop, "the agent was started again")
-            death = _on_death(undertaker, stop)
-            kept.append(Kept(_worker(slot, place), death))
-        log.info("%d slot%s for pool %s: %s", len(slots), "s"[: len(slots) != 1], pool, ", ".join(s.worker for s in slots))
+        log.info("serving pool %s: %s", pool, ", ".join(slot.worker for slot in slots))
         threads = keep_all(kept, stop)
-        while not stop.wait(_LOOK):
-            for undertaker in undertakers:
-                undertaker.look_for_nameless()
-        log.info("ending the workers and everything below them")
+        _watch(undertakers, stop)
         for thread in threads:
             thread.join()
         for undertaker in undertakers:
             undertaker.last_words()
 
 
-def _on_death(undertaker: _Undertaker, stop: threading.Event) -> _Death:
-    return _Death(undertaker, stop)
-
-
-@dataclass(frozen=True)
-class _Death:
-    undertaker: _Undertaker
-    stop: threading.Event
-
-    def __call__(self) -> None:
-        self.undertaker.expect_nameless()
-        self.undertaker.clean_up(self.stop, "its worker died")
+def _watch(undertakers: list[_Undertaker], stop: threading.Event) -> None:
+    while not stop.wait(_LOOK):
+        for undertaker in undertakers:
+            undertaker.look_for_nameless()
+    log.info("ending the workers and everything below them")
 
 
 class _Undertaker:
@@ -145,6 +138,11 @@ class _Undertaker:
         self._api = api
         self._slot = slot
         self._looks = 0  # at claimed runs without a worker's name that are still to come
+
+    def bury(self, stop: threading.Event) -> None:
+        """Its worker has died: maybe in the moment between claiming a run and putting its name on it."""
+        self._looks = int(2 * _NAMELESS / _LOOK)
+        self.clean_up(stop, "its worker died")
 
     def clean_up(self, stop: threading.Event, why: str) -> None:
         """End what a dead worker left running here, then report its runs; waits for the server if it is away."""
@@ -170,10 +168,6 @@ class _Undertaker:
             if worker_of(run) == self._slot.worker:
                 self._crashed(run, why)
 
-    def expect_nameless(self) -> None:
-        """A worker has died: it may have claimed a run in its last moment, without putting its name on it."""
-        self._looks = int(2 * _NAMELESS / _LOOK)
-
     def look_for_nameless(self) -> None:
         """Report runs of this pool that somebody claimed and nobody put a name on, for a while after a death."""
         if self._looks == 0:
@@ -195,18 +189,24 @@ class _Undertaker:
 def _prepare(slot: Slot) -> None:
     place = slot.place
     make_clone(place.source, slot.clone, cache=place.cache, remote=place.remote, scratch=place.scratch)
+    newest = git(slot.clone, "ls-remote", "origin", "HEAD").split()
+    if newest:  # flows are loaded from the clone before a job names its commit
+        at_revision(slot.clone, newest[0])
+    for difference in check(slot.clone / "requirements.lock"):
+        log.warning("%s: %s", slot.short, difference)
 
 
-def _worker(slot: Slot, place: Place) -> Command:
+def _worker(slot: Slot) -> Command:
     words = [
         sys.executable, "-m", "prefect", "worker", "start", "--pool", slot.pool, "--name", slot.worker, "--limit", "1",
         "--type", "process", "--install-policy", "never",
     ]  # fmt: skip
-    return Command(slot.worker, words, slot.clone, environment_of(slot, place), None, GRACE)
+    return Command(slot.worker, words, slot.clone, environment_of(slot), None, GRACE)
 
 
-def environment_of(slot: Slot, place: Place) -> dict[str, str]:
+def environment_of(slot: Slot) -> dict[str, str]:
     """What a slot's worker and everything below it find in their environment."""
+    place = slot.place
     own = {
         "CARTOON_CLONE": str(slot.clone),
         "CARTOON_POOL": slot.pool,

@@ -52,7 +52,9 @@ def serve(root: Path, where: Listening) -> None:
     _check_host(where)
     running = read_state(root)
     if running:
-        raise ServerStartError(f"the servers of this project run already, as process {running['pid']}: {_urls(running)}")
+        raise ServerStartError(
+            f"the servers of this project run already, as process {running['pid']}: {_urls(running)}"
+        )
     store = store_address(root)
     elsewhere = store if is_server(store) else None
     ports = {"--port": where.prefect_port} | ({} if elsewhere else {"--mlflow-port": where.mlflow_port})

@@ -48,7 +48,9 @@ def check(lock: Path) -> list[str]:
             f"installed here: {', '.join(fatal)}; machines exchange results through these, so all need the pinned "
             f"versions: `python -m pip install --require-hashes --no-deps -r {lock.name}`"
         )
-    return [f"{name} {installed} is installed, {lock.name} pins {pinned}" for name, (pinned, installed) in found.items()]
+    return [
+        f"{name} {installed} is installed, {lock.name} pins {pinned}" for name, (pinned, installed) in found.items()
+    ]
 
 
 def _public(version: str) -> str:

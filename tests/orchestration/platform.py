@@ -307,3 +307,35 @@ def repository(folder: Path, stages: str, files: Mapping[str, str] | None = None
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "A toy project")
     return folder
+
+
+TOY_FLOW = '''"""A stand-in for the real flows: runs a shell command the way stages are run."""
+import os
+from pathlib import Path
+
+from prefect import flow, get_run_logger
+
+from pipeline.flows.signals import signals_reach_the_stages
+from pipeline.running.process import execute
+
+
+@flow(name="stages")
+def stages(do: str) -> None:
+    with signals_reach_the_stages():
+        code, _ = execute(["sh", "-c", do], Path(os.environ["CARTOON_CLONE"]), {}, get_run_logger().info)
+    if code:
+        raise RuntimeError(f"exit code {code}")
+
+
+@flow(name="reproduce")
+def reproduce(do: str = "true") -> None:
+    stages.fn(do)
+'''
+
+
+def toy_flows(folder: Path) -> Path:
+    """A repository whose deployments ``stages/cpu`` and ``stages/gpu`` run the shell command ``do``."""
+    text = (ROOT / "prefect.yaml").read_text().replace("pipeline/flows/stages.py:stages", "toy.py:stages")
+    first, _, others = text.partition("  - name: nightly")
+    assert others, "prefect.yaml has changed"
+    return repository(folder, stage("a"), {"prefect.yaml": first, "toy.py": TOY_FLOW})
