@@ -24,7 +24,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateName,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.runtime import flow_run as own_run
@@ -137,15 +137,10 @@ class Pools:
     def _look(self) -> list[FlowRun]:
         ids = [*self._runs, *([own] if (own := own_id()) else [])]
         pages = [ids[first : first + _PAGE] for first in range(0, len(ids), _PAGE)]
-        return [
-            run
-            for page in pages
-            for run in patiently(
-                lambda page=page: self._client.read_flow_runs(
-                    flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=page)), limit=_PAGE
-                )
-            )
-        ]
+        return [run for page in pages for run in self._read(FlowRunFilter(id=FlowRunFilterId(any_=page)))]
+
+    def _read(self, chosen: FlowRunFilter) -> list[FlowRun]:
+        return patiently(lambda: self._client.read_flow_runs(flow_run_filter=chosen, limit=_PAGE))
 
     def _outcomes(self, run: FlowRun) -> list[Outcome]:
         """Read what a run told; nothing of one that was cut off, so its stages count as interrupted."""
@@ -158,7 +153,7 @@ class Pools:
         )
         job, state = self._runs[run.id], run.state
         for artifact in found:
-            rows = json.loads(artifact.data) if isinstance(artifact.data, str) else artifact.data
+            rows: Any = json.loads(artifact.data) if isinstance(artifact.data, str) else artifact.data
             return [Outcome(**row) for row in rows]
         said = "" if state is None else f"{state.name}: {state.message}"
         log.warning("%s: %s", job.title, said)
@@ -190,12 +185,11 @@ class Pools:
 
 def online_workers(client: SyncPrefectClient, pool: str) -> list[str]:
     """Return the names of the workers of a pool that are alive."""
-    path = f"/work_pools/{pool}/workers/filter"
     try:
-        answer = patiently(lambda: client.request("POST", path, json={"limit": _PAGE}))
+        workers = patiently(lambda: client.read_workers_for_work_pool(pool))
     except ObjectNotFound:
         return []
-    return [str(worker["name"]) for worker in answer.json() if str(worker.get("status", "")).upper() == "ONLINE"]
+    return [worker.name for worker in workers if worker.status == WorkerStatus.ONLINE]
 
 
 def clear_leftovers(tags: Sequence[str]) -> None:
@@ -206,7 +200,11 @@ def clear_leftovers(tags: Sequence[str]) -> None:
     )
     with get_client(sync_client=True) as client:
         for run in patiently(lambda: client.read_flow_runs(flow_run_filter=chosen, limit=_PAGE)):
-            patiently(lambda run=run: client.set_flow_run_state(run.id, Cancelling()))
+            _cancel(client, run.id)
+
+
+def _cancel(client: SyncPrefectClient, run_id: UUID) -> None:
+    patiently(lambda: client.set_flow_run_state(run_id, Cancelling()))
 
 
 def own_id() -> UUID | None:

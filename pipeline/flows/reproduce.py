@@ -100,18 +100,18 @@ class _Run:
             desk = open_desk(self.root, self.profile, self.branch, self.remote)
             dvcfile = dvcfile_of(desk.folder, self.choice.profile)
             exchange = Exchange.of(desk.folder, self.remote)
-            exchange.fetch()
+            exchange.fetch([dvcfile])
             whole = select(read_graph(desk.folder), dvcfile, self.choice.targets)
             graph, missing = self._missing(desk, dvcfile, whole)
             outcomes = self._conduct(desk, dvcfile, placed(to_run(graph, missing)), exchange) if missing else {}
-            exchange.fetch()
+            exchange.fetch([dvcfile])
             commit = self._publish(desk, dvcfile, graph)
         self._tell(desk, outcomes, commit)
         return [name for name, outcome in outcomes.items() if outcome.state == "ran"]
 
     def _missing(self, desk: Desk, dvcfile: str, whole: Graph) -> tuple[Graph, list[str]]:
         """Take from the cache what it has; return the chosen stages and those of them that it does not have."""
-        refused = restore(desk.folder, list(whole) if self.choice.targets else [dvcfile], self.remote)
+        refused = restore(desk.folder, list(whole) if self.choice.targets else [dvcfile])
         stale = set(to_run(whole, refused))
         graph = narrow(whole, self.choice.dataset, self.choice.method, stale)
         left = [name for name in refused if name not in graph]
@@ -147,7 +147,7 @@ class _Run:
     def _publish(self, desk: Desk, dvcfile: str, graph: Graph) -> str | None:
         """One ``dvc repro`` over everything, which must run nothing; then one commit."""
         everything = not (self.choice.dataset or self.choice.method or self.choice.targets)
-        refused = restore(desk.folder, [dvcfile] if everything else list(graph), self.remote)
+        refused = restore(desk.folder, [dvcfile] if everything else list(graph))
         if refused:
             raise NotReproducedError(
                 f"not in the cache, though done or thought up to date: {', '.join(refused)}; nothing is committed. Do "
@@ -206,7 +206,7 @@ def run_here(job: Job, folder: Path) -> Sequence[Outcome]:
         return with_place(run_job(job, folder, {}, rules, log.info), HERE)
 
 
-def restore(folder: Path, targets: Sequence[str], remote: str | None) -> list[str]:
+def restore(folder: Path, targets: Sequence[str]) -> list[str]:
     """Run ``dvc repro`` where nothing may be executed: what the cache has is taken from there and noted in dvc.lock.
 
     Returns: the stages that would have had to be executed, because the cache has no result of theirs.
@@ -216,8 +216,7 @@ def restore(folder: Path, targets: Sequence[str], remote: str | None) -> list[st
     with tempfile.TemporaryDirectory(prefix="restore-") as notes:
         ledger = Path(notes) / "ledger.jsonl"
         guard = write_guard(Path(notes), Rules((), HERE, {}, None, ledger))
-        pull = ["--pull"] if remote else []
-        command = dvc_command("repro", "--keep-going", *pull, *targets)
+        command = dvc_command("repro", "--keep-going", *targets)
         code, _ = execute(command, folder, {"SHELL": str(guard)}, lines.append)
         refused = list(dict.fromkeys(entry.stage for entry in read_ledger(ledger) if entry.state == "refused"))
     if code and not refused:

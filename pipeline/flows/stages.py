@@ -50,8 +50,18 @@ def stages(  # noqa: D417 (``title`` is for the eyes)
 
     Returns: Completed or Failed; the outcome of every stage is a table artifact of this run.
     """
-    logger = get_run_logger()
     job = Job(tuple(_node(entry) for entry in nodes))
+    try:
+        return _tell(_run(job, rev, exchange, pools, protocol))
+    except Exception as error:
+        code = getattr(error, "exit_code", None)
+        if code is None:
+            raise
+        get_run_logger().error("error: %s", error)
+        return _tell([Outcome(name, "failed", code) for name in job.names])
+
+
+def _run(job: Job, rev: str, exchange: str, pools: Mapping[str, str], protocol: int) -> list[Outcome]:
     clone, pool = _place(job, protocol)
     at_revision(clone, rev)
     shared = Exchange.of(clone, os.environ.get("CARTOON_REMOTE") or None)
@@ -60,12 +70,12 @@ def stages(  # noqa: D417 (``title`` is for the eyes)
             f"this agent exchanges results by {shared.identity()}, the coordinator by {exchange}; "
             "start both with the same --cache or --remote"
         )
-    shared.fetch()
+    shared.fetch(job.names)
     with signals_reach_the_stages(), tempfile.TemporaryDirectory(prefix="job-") as notes:
         rules = Rules(job.names, pool, pools, _leases(clone), Path(notes) / "ledger.jsonl")
-        outcomes = run_job(job, clone, {}, rules, logger.info)
+        outcomes = run_job(job, clone, {}, rules, get_run_logger().info)
     shared.push([outcome.stage for outcome in outcomes if outcome.state in ("ran", "cached")], _still_wanted)
-    return _tell(outcomes)
+    return outcomes
 
 
 def _node(entry: Mapping[str, Any]) -> StageNode:
