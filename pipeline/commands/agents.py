@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
         "machine has died. Repeating it changes nothing.",
     )
     deploy.add_argument("--limit", action="append", default=[], metavar="POOL=N",
-                        help="runs of a pool at a time, on all machines together (default: what its agents offer)")  # fmt: skip
+                        help="runs of a pool at a time on all machines (default: what its agents offer)")  # fmt: skip
     deploy.set_defaults(command=_deploy)
 
 
@@ -34,7 +34,7 @@ def _add_server(commands: Commands) -> None:
     server.add_argument("--mlflow-port", type=int, default=5000, help="of MLflow (default: 5000)")
     server.add_argument("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)")
     server.add_argument("--allowed-hosts", metavar="NAMES",
-                        help="names by which others call this machine, separated by commas; needed with --host")  # fmt: skip
+                        help="what others call this machine, separated by commas; needed with --host")  # fmt: skip
     server.set_defaults(command=_server)
 
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
-from prefect.automations import Automation
-from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ChangeFlowRunState
-from prefect.events.schemas.automations import EventTrigger, Posture
-from prefect.events.schemas.events import ResourceSpecification
+from pipeline.operating.api import Api
 
-FLOWS = ("stages", "reproduce", "watch")  # whose runs are watched; other flows of a shared server are not ours to judge
-_PREFIX = "cartoon-pipeline: "
+FLOWS = ("stages", "reproduce", "watch")  # only their runs; other flows of a shared server are not ours to judge
 _SECOND = "Set up by `cartoon-pipeline deploy`, which also brings it up to date."
-_BEAT = "prefect.flow-run.heartbeat"
-_ENDS = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
-_STARTS = {"prefect.flow-run.Running"}
-_RETURNS = {f"prefect.flow-run.{state}" for state in ("Scheduled", "Late", "AwaitingConcurrencySlot", "AwaitingRetry")}
+_BEAT = "heartbeat"
+_ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
+_GIVEN_BACK = ("Scheduled", "Late", "AwaitingConcurrencySlot", "AwaitingRetry")
+_STARTED = "Running"
 
 Change = Literal["created", "updated", "unchanged"]
+Rule = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -32,73 +27,78 @@ class Windows:
     start_s: float  # s from being claimed to running; longer than the slowest start
 
 
-def automations(windows: Windows) -> list[Automation]:
-    """Return the two rules: silent runs have crashed, claimed runs that do not start have crashed."""
+def rules(windows: Windows) -> list[Rule]:
+    """Return the two rules, as Prefect's REST interface has them."""
+    silent, start = f"{windows.silent_s:.0f} s", f"{windows.start_s:.0f} s"
     return [
         _rule(
-            "no heartbeat",
-            f"A run that gives no sign of life for {windows.silent_s:.0f} s has lost its machine and is called crashed, "
-            "so that another agent gets its work.",
-            (_BEAT, {_BEAT} | _ENDS, windows.silent_s),
-            f"No heartbeat for {windows.silent_s:.0f} s: its machine is gone",
+            "cartoon-pipeline: no heartbeat",
+            f"A run without a sign of life for {silent} has lost its machine: it is called crashed, so that another "
+            "agent gets its work.",
+            _silence(after=[_BEAT], expect=[_BEAT, *_ENDS], seconds=windows.silent_s),
+            f"No sign of life for {silent}: its machine is gone",
         ),
         _rule(
-            "not started",
-            f"A run that a worker has taken and not started within {windows.start_s:.0f} s is called crashed; it would "
-            "hold its pool's place for ever.",
-            ("prefect.flow-run.Pending", _STARTS | _RETURNS | _ENDS, windows.start_s),
-            f"Taken by a worker, but not started within {windows.start_s:.0f} s: the worker is gone",
+            "cartoon-pipeline: not started",
+            f"A run that a worker has claimed and not started within {start} is called crashed: it would hold its "
+            "pool's place for ever.",
+            _silence(after=["Pending"], expect=[_STARTED, *_GIVEN_BACK, *_ENDS], seconds=windows.start_s),
+            f"Claimed by a worker, but not started within {start}: the worker is gone",
         ),
     ]
 
 
-def _rule(name: str, about: str, silence: tuple[str, set[str], float], message: str) -> Automation:
-    after, expect, seconds = silence
-    return Automation(
-        name=_PREFIX + name,
-        description=f"{about} {_SECOND}",
-        enabled=True,
-        trigger=EventTrigger(
-            after={after},
-            expect=expect,
-            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
-            match_related=ResourceSpecification(
-                {"prefect.resource.role": "flow", "prefect.resource.name": list(FLOWS)}
-            ),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=timedelta(seconds=seconds),
-        ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=message)],
-    )
+def _rule(name: str, about: str, trigger: Rule, message: str) -> Rule:
+    action = {"type": "change-flow-run-state", "state": "CRASHED", "message": message, "force": False}
+    return {
+        "name": name, "description": f"{about} {_SECOND}", "enabled": True, "trigger": trigger, "actions": [action],
+    }  # fmt: skip
 
 
-def install(client: SyncPrefectClient, windows: Windows) -> dict[str, Change]:
+def _silence(after: Iterable[str], expect: Iterable[str], seconds: float) -> Rule:
+    """Fires for each flow run of ours when nothing expected follows what came before."""
+    return {
+        "type": "event",
+        "posture": "Proactive",
+        "match": {"prefect.resource.id": "prefect.flow-run.*"},
+        "match_related": {"prefect.resource.role": "flow", "prefect.resource.name": list(FLOWS)},
+        "for_each": ["prefect.resource.id"],
+        "after": [f"prefect.flow-run.{name}" for name in after],
+        "expect": [f"prefect.flow-run.{name}" for name in expect],
+        "threshold": 1,
+        "within": seconds,
+    }
+
+
+def install(api: Api, windows: Windows) -> dict[str, Change]:
     """Bring the server's rules to these settings; repeating it changes nothing.
 
     Returns: what was done, by the rule's name.
+    Raises: ServerError.
     """
-    return {rule.name: _settle(client, rule) for rule in automations(windows)}
+    return {rule["name"]: _settle(api, rule) for rule in rules(windows)}
 
 
-def _settle(client: SyncPrefectClient, rule: Automation) -> Change:
-    there = client.read_automations_by_name(rule.name)
+def _settle(api: Api, rule: Rule) -> Change:
+    wanted = {"automations": {"name": {"any_": [rule["name"]]}}}
+    there: list[Rule] = api.ask("POST", "/automations/filter", wanted)
     for twin in there[1:]:
-        assert twin.id is not None
-        client.delete_automation(twin.id)
+        api.tell("DELETE", f"/automations/{twin['id']}")
     if not there:
-        client.create_automation(rule)
+        api.ask("POST", "/automations/", rule)
         return "created"
-    if _settings(there[0]) == _settings(rule):
+    if _says(there[0], rule):
         return "unchanged"
-    client.update_automation(there[0].id, rule)
+    api.tell("PUT", f"/automations/{there[0]['id']}", rule)
     return "updated"
 
 
-def _settings(rule: Automation) -> object:
-    """Return what the rule does, without the numbers that the server gives."""
-    trigger = rule.trigger.model_dump(mode="json", exclude={"id"})
-    lists = {name: sorted(value) if isinstance(value, list) else value for name, value in trigger.items()}
-    actions = [action.model_dump(mode="json") for action in rule.actions]
-    return rule.description, rule.enabled, lists, actions
+def _says(there: object, wanted: object) -> bool:
+    """Whether what the server has says the same; it adds numbers and defaults, and keeps no order in sets."""
+    if isinstance(wanted, Mapping) and isinstance(there, Mapping):
+        return all(key in there and _says(there[key], value) for key, value in wanted.items())
+    if isinstance(wanted, list) and isinstance(there, list) and len(wanted) == len(there):
+        if all(isinstance(item, str) for item in wanted):
+            return sorted(wanted) == sorted(map(str, there))
+        return all(_says(one, other) for one, other in zip(there, wanted, strict=True))
+    return there == wanted

@@ -119,7 +119,8 @@ class Pools:
                 if run.state is not None and run.state.type in (StateType.CANCELLING, StateType.CANCELLED):
                     raise RunCancelled("cancelled")
             elif run.state is not None and run.state.is_final():
-                done.append((self._runs.pop(run.id), self._outcomes(run)))
+                done.append((self._runs[run.id], self._outcomes(run)))
+                del self._runs[run.id]
             else:
                 self._give_up_what_never_begins(run)
         self._miss_agents()

@@ -37,6 +37,13 @@ class Api:
         """
         return self._send(method, path, body).json()
 
+    def tell(self, method: str, path: str, body: object = None) -> None:
+        """Send one request whose answer is empty.
+
+        Raises: ServerError.
+        """
+        self._send(method, path, body)
+
     def now(self) -> datetime:
         """The server's time: clocks of other machines may differ."""
         answer = self._send("GET", "/health", None)
@@ -89,7 +96,7 @@ class Api:
             raise ServerError(f"{self.url}: the work pool {name} is of type {there[0]['type']}, expected process")
         if limit is None or there[0]["concurrency_limit"] == limit:
             return False
-        self._send("PATCH", f"/work_pools/{name}", {"concurrency_limit": limit})
+        self.tell("PATCH", f"/work_pools/{name}", {"concurrency_limit": limit})
         return True
 
 

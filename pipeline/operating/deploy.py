@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pipeline.flows.automations import Windows, install
 from pipeline.operating.agent import POOLS
 from pipeline.operating.api import Api
 from pipeline.operating.settings import HEARTBEAT, find_servers, prefect_environment
@@ -56,7 +57,8 @@ def deploy(root: Path, limits: Mapping[str, int | None]) -> list[str]:
     if missing:
         raise DeployError(f"{_FILE}: the server did not take {', '.join(missing)}")
     told += [f"deployment {name}" for name in names]
-    return told + [f"automation {name}: {change}" for name, change in _automate(root).items()]
+    windows = Windows(float(_SILENT_BEATS * HEARTBEAT), read_scheduling(root / "params.yaml").start_s)
+    return told + [f"automation {name}: {change}" for name, change in install(api, windows).items()]
 
 
 def _deploy_file(root: Path) -> None:
@@ -87,14 +89,3 @@ def _is_there(api: Api, name: str) -> bool:
     flow, _, own = name.partition("/")
     wanted = {"deployments": {"name": {"any_": [own]}}, "flows": {"name": {"any_": [flow]}}, "limit": 1}
     return bool(api.ask("POST", "/deployments/filter", wanted))
-
-
-def _automate(root: Path) -> dict[str, str]:
-    os.environ.update(prefect_environment(root))  # before Prefect reads them
-    from prefect.client.orchestration import get_client
-
-    from pipeline.flows.automations import Windows, install
-
-    windows = Windows(float(_SILENT_BEATS * HEARTBEAT), read_scheduling(root / "params.yaml").start_s)
-    with get_client(sync_client=True) as client:
-        return dict(install(client, windows))
