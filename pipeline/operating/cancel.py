@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from pipeline.operating.api import Api, ServerError
-from pipeline.operating.look import lease_names, leases_of
 from pipeline.operating.look_server import UNFINISHED, Row, coordinated, jobs_of, jobs_under, stages_of, title_of
 from pipeline.operating.settings import find_servers
 from pipeline.profiles import name_of
 from pipeline.running.family import below, started
 from pipeline.running.lease import TTL, Holder, holders
+from pipeline.running.names import coordinator_lease, folder_lease, lease_folder
 
 WAIT_S = TTL + 5.0  # until everything must be gone; stages have 30 s to save their state
 _DEAF_S = 8.0  # after which a coordinator is not expected to hear of it from the server any more
@@ -63,7 +63,7 @@ def cancel(root: Path, profile: str | None, run: str | None, say: Say) -> list[s
         return []
     else:
         machine = None
-    return _end(leases_of(root), server, machine)
+    return _end(lease_folder(root), server, machine)
 
 
 def _end(leases: Path, server: _Server | None, machine: _Machine | None) -> list[str]:
@@ -165,7 +165,7 @@ class _Server:
 
     def bury(self, rows: Sequence[Row], held: set[str]) -> list[Row]:
         """Write off coordinators without a lease: their process is gone; returns the others."""
-        dead = [row for row in rows if not stages_of(row) and lease_names(self._root, self._profile)[0] not in held]
+        dead = [row for row in rows if not stages_of(row) and coordinator_lease(self._profile) not in held]
         self.write_off(dead)
         return [row for row in rows if row not in dead]
 
@@ -188,7 +188,7 @@ class _Machine:
         self.ended: list[str] = []
         self.stages: set[str] = set()  # below the processes; their leases must be let go
         self.elsewhere: list[str] = []
-        self._coordinator, self._run = lease_names(root, profile)
+        self._coordinator, self._run = coordinator_lease(profile), folder_lease(profile, root)
         self._say = say
         self._told: dict[int, int] = {}  # process -> when it began
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.graph import Graph, GraphError, cache_folder, read_graph, select, stale_stages, to_run
+from pipeline.graph import Graph, GraphError, read_graph, select, stale_stages, to_run
 from pipeline.operating.api import Api, ServerError
 from pipeline.operating.look_server import ServerView, look_at_server
 from pipeline.operating.settings import find_servers
 from pipeline.profiles import dvcfile_of, name_of
 from pipeline.running.lease import Holder, holders
+from pipeline.running.names import coordinator_lease, folder_lease, lease_folder
 
 FORMAT = 1  # of what ``status --json`` writes; a new number when a field changes its meaning or goes
 
@@ -74,7 +74,7 @@ def look(root: Path, profile: str | None) -> Picture:
     dvcfile, name = dvcfile_of(root, profile), name_of(root, profile)
     warnings: list[str] = []
     with ThreadPoolExecutor(max_workers=3) as threads:
-        leases = threads.submit(leases_of, root)
+        leases = threads.submit(lease_folder, root)
         changed = threads.submit(stale_stages, root, dvcfile)
         server = threads.submit(_server, root, name, warnings)
         graph = select(read_graph(root), dvcfile)
@@ -82,21 +82,11 @@ def look(root: Path, profile: str | None) -> Picture:
         busy = [one for one in held if one.name in graph]
         stale = _stale(root, graph, changed.result, {one.name for one in busy}, warnings)
         view = server.result()
+    above = (coordinator_lease(name), folder_lease(name, root))
     return Picture(
         profile=name, commit=_git(root, "rev-parse", "HEAD"), stages=len(graph), stale=stale, running=busy,
-        runs=[one for one in held if one.name in lease_names(root, name)], server=view, finished=_finished(root, name),
-        warnings=warnings,
+        runs=[one for one in held if one.name in above], server=view, finished=_finished(root, name), warnings=warnings,
     )  # fmt: skip
-
-
-def leases_of(root: Path) -> Path:
-    """Folder of the leases of everybody who shares this project's cache."""
-    return Path(os.environ.get("CARTOON_LEASES") or cache_folder(root) / "leases")
-
-
-def lease_names(root: Path, profile: str) -> tuple[str, str]:
-    """Return the names of the leases of a profile's coordinator, and of a run of it in this folder."""
-    return f"coordinator of {profile}", f"run of {profile} in {root}"
 
 
 def _working(found: Collection[Holder]) -> list[Working]:
