@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,18 +13,24 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 
 from pipeline.graph import dvc_command
 from pipeline.jobs import Job, Outcome
 from pipeline.running.family import end, marked
-from pipeline.running.guard import Rules, read_ledger, write_guard
+from pipeline.running.guard import Execution, Rules, read_ledger, write_guard
 from pipeline.running.guarded import MARK
+from pipeline.running.lease import TTL, wait_free
+from pipeline.running.mend import working_copy
+from pipeline.running.storing import storing
 from pipeline.running.supervise import GRACE
-from pipeline.running.verdict import Transcript, judge
+from pipeline.running.verdict import Transcript, judge, unfinished
 
 _GRACE = GRACE  # seconds a stage has to save its state after SIGTERM
+_TTL = TTL  # seconds without a sign of life after which another machine may take over a stage
+_POLL = 1.0  # s between looks at a stage that somebody else runs
 _TICK = 0.5  # s between looks at whether the supervisor still lives
 _ROOT = Path(__file__).resolve().parents[2]
 _SUPERVISE = "import sys; sys.path.append(sys.argv.pop(1)); from pipeline.running.supervise import main; main()"
@@ -170,22 +175,44 @@ def run_job(
     Returns: an outcome for each stage.
     Raises: InterruptedError if everything is being ended already.
     """
-    mark = uuid.uuid4().hex
-    folder = root / ".dvc" / "tmp" / "jobs" / mark
-    try:
-        guard = write_guard(folder, rules, _GRACE)
-        said = Transcript()
+    outcomes: dict[str, Outcome] = {}
+    dvcfiles = {node.dvcfile for node in job.stages} | {_dvcfile(address) for address in rules.pools}
+    with working_copy(root, dvcfiles) as folder:
+        while True:
+            said, executions = _repro(job, root, environment, rules, folder, on_line)
+            outcomes |= {outcome.stage: outcome for outcome in judge(job, said, executions, _where())}
+            busy = [one.stage for one in executions if one.state in ("busy", "lost")]
+            left = unfinished(job, outcomes)
+            if not busy or left is None or rules.leases is None:
+                break
+            if not all(wait_free(rules.leases, stage, _POLL, _TTL, lambda: GROUPS.closed) for stage in busy):
+                outcomes |= {name: replace(outcomes[name], state="failed", exit_code=75) for name in left.names}
+                break
+            job = left
+    return list(outcomes.values())
+
+
+def _repro(
+    job: Job, root: Path, environment: Mapping[str, str], rules: Rules, folder: Path, on_line: Callable[[str], object]
+) -> tuple[Transcript, list[Execution]]:
+    """Run DVC once, and say what it said and what was executed."""
+    guard, mark = write_guard(folder, rules, _GRACE, _TTL), uuid.uuid4().hex
+    said = Transcript()
+    with storing(rules.leases, mark, _TTL) as watched:
 
         def hear(line: str) -> None:
             said.hear(line)
+            if watched:
+                watched.at(said.current)
             on_line(line)
 
         command = dvc_command("repro", "--keep-going", *job.names)
         said.code, _ = execute(command, root, {**environment, "SHELL": str(guard), MARK: mark}, hear)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    executions = [one for one in read_ledger(rules.ledger) if one.run == mark]
-    return judge(job, said, executions, _where())
+    return said, [one for one in read_ledger(rules.ledger) if one.run == mark]
+
+
+def _dvcfile(address: str) -> str:
+    return address.rpartition(":")[0] or "dvc.yaml"
 
 
 def _where() -> str:

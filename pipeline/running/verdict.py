@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.jobs import Job, Outcome
@@ -15,7 +15,7 @@ _SKIPPED = re.compile(r"^(?:WARNING: )?Stages? ('.+') will be skipped due to thi
 _FAILED = re.compile(r"^ERROR: failed to reproduce(?: stages:)? ('.+')")
 _NAME = re.compile(r"'([^']+)'")
 _NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded|File too large", re.I)
-_RESOURCE, _INTERRUPTED = 5, 75  # exit codes
+_RESOURCE, _BUSY, _INTERRUPTED = 5, 9, 75  # exit codes
 _SIGNALS = range(129, 193)  # exit codes of a command that was ended by a signal
 
 
@@ -102,3 +102,18 @@ def _ancestors_code(job: Job, said: Transcript, executions: Iterable[Execution])
     """Return the code for a stage that could not run because of one that is not in the job."""
     codes = [one.code for one in executions if one.stage not in job.names and one.code]
     return codes[-1] if codes else said.code_of_dvc
+
+
+def unfinished(job: Job, outcomes: Mapping[str, Outcome]) -> Job | None:
+    """Return what is left of a job when nobody else works on its stages any more; None if nothing is.
+
+    What failed by itself is not in it, nor what needs that.
+    """
+    hopeless = {name for name, outcome in outcomes.items() if outcome.state == "failed" and outcome.exit_code != _BUSY}
+    left = []
+    for node in job.stages:
+        if hopeless.intersection(node.upstream):
+            hopeless.add(node.name)
+        elif node.name not in hopeless and outcomes[node.name].state in ("failed", "skipped"):
+            left.append(node)
+    return Job(tuple(left)) if left else None
