@@ -56,6 +56,7 @@ def _told(command: Callable[[argparse.Namespace], None]) -> Callable[[argparse.N
 
     def run(arguments: argparse.Namespace) -> None:
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         from mlflow.exceptions import MlflowException
 
         try:
