@@ -15,8 +15,9 @@ from pipeline.operating.look_server import UNFINISHED, Row, coordinated, jobs_of
 from pipeline.operating.settings import find_servers
 from pipeline.profiles import name_of
 from pipeline.running.family import below, started
-from pipeline.running.lease import TTL, Holder, holders
+from pipeline.running.lease import TTL, holders
 from pipeline.running.names import coordinator_lease, folder_lease, lease_folder
+from pipeline.running.record import Holder
 
 WAIT_S = TTL + 5.0  # until everything must be gone; stages have 30 s to save their state
 _DEAF_S = 8.0  # after which a coordinator is not expected to hear of it from the server any more

@@ -13,8 +13,9 @@ from pipeline.operating.api import Api, ServerError
 from pipeline.operating.look_server import ServerView, look_at_server
 from pipeline.operating.settings import find_servers
 from pipeline.profiles import dvcfile_of, name_of
-from pipeline.running.lease import Holder, holders
+from pipeline.running.lease import holders
 from pipeline.running.names import coordinator_lease, folder_lease, lease_folder
+from pipeline.running.record import Holder
 
 FORMAT = 1  # of what ``status --json`` writes; a new number when a field changes its meaning or goes
 

@@ -53,7 +53,8 @@ def _under_way(picture: Picture, now: float) -> Iterator[str]:
     for one in picture.runs:
         yield f"  {one.name}: {one.host}, process {one.pid}, for {span(now - one.since)}"
     for one in picture.running:
-        yield f"  {one.name:{width}}  {one.host}, process {one.pid}, for {span(now - one.since)}  {one.what}".rstrip()
+        agent = f", agent {one.what}" if one.what else ""
+        yield f"  {one.name:{width}}  {one.host}{agent}, process {one.pid}, for {span(now - one.since)}"
 
 
 def _server(view: ServerView, now: float) -> Iterator[str]:

@@ -49,9 +49,10 @@ def test_the_line_that_says_most_is_the_stages_own_last_word() -> None:
         "ERROR: failed to reproduce 'b': failed to run: python -m stages.b, exited with 8",
     ]  # fmt: skip
     assert telling_line(lines, "b") == "error: loss is not finite"
-    traceback = ["Running stage 'b':\nTraceback (most recent call last):", "ValueError: no", "ERROR: failed to reproduce"]
-    assert telling_line(traceback, "b") == "ValueError: no"
-    assert telling_line(["Running stage 'b':", "> false", "it broke", "ERROR: failed to reproduce 'b'"], "b") == "it broke"
+    end = "ERROR: failed to reproduce 'b'"
+    raised = ["Running stage 'b':\nTraceback (most recent call last):", "ValueError: no", end]
+    assert telling_line(raised, "b") == "ValueError: no"
+    assert telling_line(["Running stage 'b':", "> false", "it broke", end], "b") == "it broke"
     assert telling_line([], "b") == ""
 
 
@@ -79,7 +80,7 @@ def test_the_screen_answers_what_runs_what_waits_what_failed_and_what_is_out_of_
         picture(
             server=view,
             finished=Finished("fedcba9876543210", NOW - 7200),
-            running=[Working("train@y", "agent gpu-0", "host", 42, NOW - 240)],
+            running=[Working("train@y", "gpu-0", "host", 42, NOW - 240)],
             stale=[Stale("crop@z", ["a", "b", "c", "d", "e"]), Stale("train@z", [])],
             warnings=["something is not known"],
         ),
@@ -88,7 +89,7 @@ def test_the_screen_answers_what_runs_what_waits_what_failed_and_what_is_out_of_
     for line in (
         "warning: something is not known",
         "demo at 0123456789ab",
-        "  train@y  host, process 42, for 4 min  agent gpu-0",
+        "  train@y  host, agent gpu-0, process 42, for 4 min",
         "  gpu: 1 online, 1 running, 1 waiting",
         "    running   train@y on host-gpu-0, for 4 min",
         "    waiting   train@z, for 1 min",
@@ -126,7 +127,7 @@ def test_what_runs_is_known_from_its_lease_alone(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CARTOON_LEASES", str(tmp_path / "leases"))
-    with Lease.acquire(tmp_path / "leases", "b", what="agent cpu-3"), Lease.acquire(tmp_path / "leases", "not-ours"):
+    with Lease.acquire(tmp_path / "leases", "b", what="cpu-3"), Lease.acquire(tmp_path / "leases", "not-ours"):
         text = status(project, capsys)
         assert f"process {os.getpid()}, for " in text
         assert "agent cpu-3" in text
@@ -139,7 +140,8 @@ def test_dvc_at_work_in_this_folder_does_not_keep_anyone_from_looking(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """DVC refuses to look at files that are being written: the stage that writes them and its readers are left out."""
-    (project / "dvc.yaml").write_text(STAGES.replace("cp params.yaml a.txt", "touch begun; sleep 600; cp params.yaml a.txt"))
+    slow = STAGES.replace("cp params.yaml a.txt", "touch begun; sleep 600; cp params.yaml a.txt")
+    (project / "dvc.yaml").write_text(slow)
     command = [sys.executable, "-m", "dvc", "repro", "a"]
     with subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, start_new_session=True) as process:
         try:
