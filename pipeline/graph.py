@@ -214,18 +214,18 @@ def to_run(graph: Graph, stale: Iterable[str]) -> dict[str, StageNode]:
     return chosen
 
 
-def stale_stages(root: Path, dvcfile: str) -> dict[str, list[str]]:
-    """Ask ``dvc status`` which stages of one dvc.yaml changed themselves, and what about each.
+def stale_stages(root: Path, *targets: str) -> dict[str, list[str]]:
+    """Ask ``dvc status`` which of these stages, or of the stages of a dvc.yaml, changed themselves, and how.
 
     Returns: stage name -> changed items, like ``{"train@a-b-s0": ["model/training modified"]}``.
     Raises: GraphError if DVC fails.
     """
     silence()
-    command = dvc_command("status", "--json", dvcfile)
+    command = dvc_command("status", "--json", *targets)
     result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        raise GraphError(f"`dvc status {dvcfile}` failed in {root}: {last}")
+        raise GraphError(f"`dvc status {targets[0]}` failed in {root}: {last}")
     status = json.loads(result.stdout or "{}")
     return {name: _reasons(changes) for name, changes in status.items()}
 
