@@ -57,7 +57,7 @@ class Agent:
         self.pool, self.name = pool, f"simulated-{pool}-{number}"
         self.scale, self.engine_s = scale, engine_s
         self.done: list[Work] = []
-        self.calls = self.lost = 0
+        self.calls = self.lost = self.refused = 0
         self._http = httpx.Client(base_url=url, timeout=120, trust_env=False)
         self._beat = 0.0
 
@@ -68,7 +68,7 @@ class Agent:
             self._heartbeat()
             before = (datetime.now(UTC) + timedelta(seconds=PREFETCH_S)).isoformat()
             body = {"work_queue_names": [], "scheduled_before": before}
-            found = self._call("POST", f"/work_pools/{self.pool}/get_scheduled_flow_runs", body)
+            found = self._try("POST", f"/work_pools/{self.pool}/get_scheduled_flow_runs", body)
             if found:
                 self._take(found[0]["flow_run"], stop)  # a worker with one slot tries the first alone
             stop.wait(QUERY_S * random.uniform(0.7, 1.3))
@@ -124,18 +124,18 @@ class Agent:
             "id": str(uuid.uuid4()), "occurred": datetime.now(UTC).isoformat(), "event": "prefect.flow-run.heartbeat",
             "resource": {"prefect.resource.id": f"prefect.flow-run.{run['id']}"},
         }  # fmt: skip
-        self._call("POST", "/events", [event])
+        self._try("POST", "/events", [event])
 
     def _heartbeat(self) -> None:
         if time.monotonic() - self._beat > HEARTBEAT_S:
             self._beat = time.monotonic()
             body = {"name": self.name, "heartbeat_interval_seconds": HEARTBEAT_S}
-            self._call("POST", f"/work_pools/{self.pool}/workers/heartbeat", body)
+            self._try("POST", f"/work_pools/{self.pool}/workers/heartbeat", body)
 
     def _log(self, run: Mapping[str, Any], message: str) -> None:
         now = datetime.now(UTC).isoformat()
         line = {"name": "run", "level": 20, "message": message, "timestamp": now, "flow_run_id": run["id"]}
-        self._call("POST", "/logs/", [line])
+        self._try("POST", "/logs/", [line])
 
     def _state(self, path: str, kind: str, name: str) -> bool:
         answer = self._call("POST", f"{path}/set_state", {"state": {"type": kind, "name": name}, "force": False})
@@ -143,14 +143,25 @@ class Agent:
 
     def _call(self, method: str, path: str, body: object = None) -> Any:
         """Ask; again while the server is too busy, as Prefect's own client does."""
-        for wait in (1.0, 2.0, 4.0, 8.0, None):
+        for wait in (2.0, 4.0, 8.0, 16.0, 32.0, 64.0, None):
             self.calls += 1
             answer = self._http.request(method, path, json=body)
-            if answer.status_code < 500 or wait is None:
+            if answer.status_code < 500:
                 answer.raise_for_status()
                 return answer.json() if answer.content else None
-            time.sleep(wait)
-        raise AssertionError("the last try returns or raises")
+            self.refused += 1
+            time.sleep(wait or 0.0)
+        answer.raise_for_status()
+
+    def _try(self, method: str, path: str, body: object) -> Any:
+        """Ask once for what will be asked again anyway; None if the server is too busy."""
+        self.calls += 1
+        answer = self._http.request(method, path, json=body)
+        if answer.status_code >= 500:
+            self.refused += 1
+            return None
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
 
 
 def counts(words: list[str]) -> dict[str, int]:
@@ -189,6 +200,7 @@ def main() -> None:
         "work": [asdict(work) for agent in agents for work in agent.done],
         "calls": sum(agent.calls for agent in agents),
         "lost": sum(agent.lost for agent in agents),
+        "refused": sum(agent.refused for agent in agents),
     }
     json.dump(told, sys.stdout)
 

@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +206,7 @@ def simulate(options: argparse.Namespace, server: Server) -> dict[str, Any]:
         "server_processor_share": (busy.processor_s - idle.processor_s) / wall,
         "server_memory_mib": busy.memory_mib,
         "requests_per_s": requests / wall, "requests_per_job": requests / len(jobs),
-        "claims_lost_to_another_agent": told["lost"], "database_locked": asked.count("OperationalError) database"),
+        "claims_lost_to_another_agent": told["lost"], "answers_503": told["refused"], "database_locked": asked.count("OperationalError) database"),
         "load": os.getloadavg()[0],
     }  # fmt: skip
 
@@ -226,7 +227,7 @@ def fullness(work: Sequence[Work], agents: Mapping[str, int]) -> dict[str, float
     pauses = sorted(
         later.began - earlier.ended
         for own in by_agent.values()
-        for earlier, later in zip(own, own[1:], strict=False)
+        for earlier, later in pairwise(own)
         if first <= earlier.ended and later.began <= last
     )
     many = len(pauses)
