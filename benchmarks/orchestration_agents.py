@@ -143,25 +143,27 @@ class Agent:
 
     def _call(self, method: str, path: str, body: object = None) -> Any:
         """Ask; again while the server is too busy, as Prefect's own client does."""
-        for wait in (2.0, 4.0, 8.0, 16.0, 32.0, 64.0, None):
-            self.calls += 1
-            answer = self._http.request(method, path, json=body)
-            if answer.status_code < 500:
-                answer.raise_for_status()
+        for wait in (2.0, 4.0, 8.0, 16.0, 32.0, 64.0):
+            if (answer := self._send(method, path, body)) is not None:
                 return answer.json() if answer.content else None
-            self.refused += 1
-            time.sleep(wait or 0.0)
-        answer.raise_for_status()
+            time.sleep(wait)
+        raise TimeoutError(f"{method} {path}: no answer from the server in minutes")
 
     def _try(self, method: str, path: str, body: object) -> Any:
         """Ask once for what will be asked again anyway; None if the server is too busy."""
+        answer = self._send(method, path, body)
+        return answer.json() if answer is not None and answer.content else None
+
+    def _send(self, method: str, path: str, body: object) -> httpx.Response | None:
         self.calls += 1
-        answer = self._http.request(method, path, json=body)
+        try:
+            answer = self._http.request(method, path, json=body)
+        except httpx.TransportError:  # as when the server ends an idle connection in this moment
+            return None
         if answer.status_code >= 500:
             self.refused += 1
             return None
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
+        return answer.raise_for_status()
 
 
 def counts(words: list[str]) -> dict[str, int]:

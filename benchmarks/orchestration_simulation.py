@@ -206,7 +206,8 @@ def simulate(options: argparse.Namespace, server: Server) -> dict[str, Any]:
         "server_processor_share": (busy.processor_s - idle.processor_s) / wall,
         "server_memory_mib": busy.memory_mib,
         "requests_per_s": requests / wall, "requests_per_job": requests / len(jobs),
-        "claims_lost_to_another_agent": told["lost"], "answers_503": told["refused"], "database_locked": asked.count("OperationalError) database"),
+        "claims_lost_to_another_agent": told["lost"], "answers_503": told["refused"],
+        "database_locked": asked.count("OperationalError) database"),
         "load": os.getloadavg()[0],
     }  # fmt: skip
 
