@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 
-.PHONY: help repro test test-quick lint ui showcase assets readme lock clean
+.PHONY: help repro test test-quick lint ui server showcase assets readme lock clean
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 24
 
@@ -35,6 +35,9 @@ lint: $(VENV)/.installed  ## Check style, types and architecture
 
 ui: $(VENV)/.installed  ## Open the MLflow comparison on 127.0.0.1
 	cartoon-pipeline ui
+
+server: $(VENV)/.installed  ## Run Prefect's and MLflow's servers on 127.0.0.1, for agents
+	cartoon-pipeline server
 
 showcase: $(VENV)/.installed  ## Run two styles, three seeds, longer trainings (hours on 2 cores)
 	cartoon-pipeline run --profile showcase

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from pipeline.commands import checks, elsewhere, operate, profiles, records, run
+from pipeline.commands import agents, champions, checks, datasets, elsewhere, operate, profiles, records, run
 from pipeline.telemetry import silence
 
 _INTERRUPTED = 130
 _DISTRIBUTION = "cartoon-pipeline"
-_GROUPS = (run, operate, records, checks, profiles, elsewhere)
+_GROUPS = (run, operate, agents, datasets, records, champions, checks, profiles, elsewhere)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -36,9 +36,9 @@ class StageNode:
     pool: str  # cpu or gpu: which machines it belongs to
     network: bool  # fetches from elsewhere, so trying again can help
     upstream: tuple[str, ...]  # names of the stages whose outputs it reads
-    published: bool = (
-        False  # has an output that git keeps: DVC takes it from no other machine, it runs where it is asked
-    )
+    dataset: str | None = None  # of the grid
+    method: str | None = None
+    published: bool = False  # has an output of git's: DVC takes such a stage from no other machine
 
     @property
     def kind(self) -> str:
@@ -74,6 +74,8 @@ def _node(root: Path, stage: object, edges: object) -> StageNode:
         pool=str(meta.get("pool", "cpu")),
         network=bool(meta.get("network", False)),
         upstream=tuple(sorted(_from_root(root, other) for other in upstream)),
+        dataset=meta.get("dataset"),
+        method=meta.get("method"),
         published=any(not out.use_cache for out in stage.outs),
     )
 
@@ -169,6 +171,39 @@ def select(graph: Graph, dvcfile: str, targets: Collection[str] = ()) -> dict[st
     return {name: node for name, node in here.items() if name in wanted}
 
 
+def narrow(graph: Graph, dataset: str | None, method: str | None, stale: Collection[str]) -> dict[str, StageNode]:
+    """Keep one dataset's or method's stages with what they need, and what needs nothing else that is out of date.
+
+    Args:
+        graph: stages, upstream first.
+        dataset: whose stages to keep; None keeps those of every dataset.
+        method: likewise.
+        stale: every stage that would run without this choice.
+
+    Returns: the chosen stages; the comparison of all datasets among them if the others are up to date.
+    Raises: GraphError naming a dataset or method that no stage has.
+    """
+    for what, wanted in (("dataset", dataset), ("method", method)):
+        known = {getattr(node, what) for node in graph.values()} - {None}
+        if wanted is not None and wanted not in known:
+            raise GraphError(f"{wanted}: no stage has this {what}; there are: {', '.join(sorted(known))}")
+    chosen = {
+        name
+        for name, node in graph.items()
+        if (node.dataset is not None or node.method is not None)
+        and dataset in (None, node.dataset or dataset)
+        and method in (None, node.method or method)
+    }
+    for name in reversed(list(graph)):  # downstream first, so needs are known before they are visited
+        if name in chosen:
+            chosen.update(graph[name].upstream)
+    for name, node in graph.items():
+        common = node.dataset is None and node.method is None
+        if common and all(upstream in chosen or upstream not in stale for upstream in node.upstream):
+            chosen.add(name)
+    return {name: node for name, node in graph.items() if name in chosen}
+
+
 def to_run(graph: Graph, stale: Iterable[str]) -> dict[str, StageNode]:
     """Out-of-date stages and everything downstream of them, upstream first."""
     chosen: dict[str, StageNode] = {}
@@ -179,18 +214,18 @@ def to_run(graph: Graph, stale: Iterable[str]) -> dict[str, StageNode]:
     return chosen
 
 
-def stale_stages(root: Path, dvcfile: str) -> dict[str, list[str]]:
-    """Ask ``dvc status`` which stages of one dvc.yaml changed themselves, and what about each.
+def stale_stages(root: Path, *targets: str) -> dict[str, list[str]]:
+    """Ask ``dvc status`` which of these stages, or of the stages of a dvc.yaml, changed themselves, and how.
 
     Returns: stage name -> changed items, like ``{"train@a-b-s0": ["model/training modified"]}``.
     Raises: GraphError if DVC fails.
     """
     silence()
-    command = dvc_command("status", "--json", dvcfile)
+    command = dvc_command("status", "--json", *targets)
     result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        raise GraphError(f"`dvc status {dvcfile}` failed in {root}: {last}")
+        raise GraphError(f"`dvc status {targets[0]}` failed in {root}: {last}")
     status = json.loads(result.stdout or "{}")
     return {name: _reasons(changes) for name, changes in status.items()}
 

@@ -1,7 +1,7 @@
-"""Jobs: stages that run one after the other in one process on one machine, because starting each alone costs seconds.
+"""Jobs: stages that run one after the other in one process on one machine, because starting each alone takes seconds.
 
-A job holds stages of one pool. Nothing is lost when one fails in its middle: what it finished is in DVC's cache, and the
-same job again takes it from there.
+A job holds stages of one pool. Nothing is lost when one fails in its middle: what it finished is in DVC's cache, and
+the same job again takes it from there.
 """
 
 from __future__ import annotations
@@ -112,12 +112,21 @@ class _Plan:
         if quick and self._is_short(job, short):
             return all(self._is_short(other, short) for other in others)
         if follows and all(self._is_short(other, short) for other in others):
-            return quick or self._only_way(node, job)
+            return quick or self._nobody_else_waits(node, job)
         return False
 
-    def _only_way(self, node: StageNode, job: int) -> bool:
-        """Whether no sibling in this job would make it wait: the job ends with what the stage needs."""
-        return self._members[job][-1] in node.upstream
+    def _nobody_else_waits(self, node: StageNode, job: int) -> bool:
+        """Whether all that needs the job's stages needs this stage too, so that nothing waits for it in vain."""
+        members = set(self._members[job])
+        below = {node.name}
+        for name, other in self._chosen.items():  # upstream first, so one pass finds all that follows
+            if below.intersection(other.upstream):
+                below.add(name)
+        return all(
+            name in members or name in below
+            for name, other in self._chosen.items()
+            if members.intersection(other.upstream)
+        )
 
     def _is_short(self, job: int, short: frozenset[str]) -> bool:
         return all(self._chosen[name].kind in short for name in self._members[job])
@@ -134,20 +143,29 @@ class _Plan:
         return [Job(tuple(self._chosen[name] for name in self._members[job])) for job in order]
 
 
-def skipped_by(failed: Iterable[str], chosen: Graph) -> set[str]:
-    """Return the stages that cannot run because they need, directly or not, one that failed."""
-    lost = set(failed)
-    out: set[str] = set()
-    for name, node in chosen.items():
-        if lost.intersection(node.upstream):
-            lost.add(name)
-            out.add(name)
-    return out
-
-
 def summary(outcomes: Iterable[Outcome]) -> Mapping[str, int]:
     """How many stages ended in each state."""
     counts: dict[str, int] = {}
     for outcome in outcomes:
         counts[outcome.state] = counts.get(outcome.state, 0) + 1
     return counts
+
+
+class StagesFailed(Exception):  # noqa: N818 (a result, named by what happened)
+    """Some stages failed; every stage that did not need them was run all the same."""
+
+    def __init__(self, failed: list[str], skipped: list[str], exit_code: int) -> None:
+        after = f"; skipped, because they need them: {', '.join(skipped)}" if skipped else ""
+        super().__init__(f"failed: {', '.join(failed)}{after}. Run the same command again to continue from here")
+        self.exit_code = exit_code
+
+
+def judge(outcomes: Mapping[str, Outcome]) -> None:
+    """Look whether all is done.
+
+    Raises: StagesFailed with the exit code of the first stage that failed.
+    """
+    failed = [name for name, outcome in outcomes.items() if outcome.state == "failed"]
+    skipped = [name for name, outcome in outcomes.items() if outcome.state == "skipped"]
+    if failed or skipped:
+        raise StagesFailed(failed, skipped, outcomes[failed[0]].exit_code if failed else 1)

@@ -10,7 +10,7 @@ from typing import ClassVar
 from pipeline.params import read_params
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
-_RESERVED = ("tracking", "prefect")  # folders of scratch/ that are no profile's
+_RESERVED = ("tracking", "prefect", "coordinator", "watcher")  # folders of scratch/ that are no profile's
 
 
 class ProfileError(Exception):
@@ -36,6 +36,17 @@ def dvcfile_of(root: Path, profile: str | None) -> str:
             "(or delete its first line, if it is meant to be a pipeline of its own)"
         )
     return known[profile]
+
+
+def name_of(root: Path, profile: str | None) -> str:
+    """Name of a profile; None means the root's own.
+
+    Raises: ProfileError naming the profiles there are.
+    """
+    known = known_profiles(root)
+    if profile is not None and profile not in known:
+        raise ProfileError(f"{profile}: no such profile; there are: {', '.join(known)}")
+    return profile if profile is not None else next(iter(known))
 
 
 def outdated_copies(root: Path) -> list[str]:

@@ -1,152 +1,227 @@
-"""The flow: run every out-of-date stage and what depends on it, each where it belongs, siblings side by side."""
+"""The coordinator: submit what is out of date to agents, then make sure that one commit holds all of it."""
 
 from __future__ import annotations
 
 import logging
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from prefect import Task, flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
-from prefect.futures import PrefectFuture, wait
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect import flow
+from prefect.states import Cancelled
 
-from pipeline.graph import Graph, StageNode, read_graph, select, stale_stages, to_run
-from pipeline.params import read_params
-from pipeline.running.process import GROUPS, RETRIED_CODES, Lanes, StageFailed, make_lanes, run_stage
+from pipeline.conductor import Patience, conduct, with_place
+from pipeline.contents import bring_content
+from pipeline.flows.pools import HERE, Pools, RunCancelled, Task, clear_leftovers
+from pipeline.flows.signals import signals_reach_the_stages
+from pipeline.graph import Graph, StageNode, cache_folder, dvc_command, narrow, read_graph, select, to_run
+from pipeline.jobs import Job, Outcome, judge, plan_jobs
+from pipeline.profiles import dvcfile_of, name_of
+from pipeline.running.desk import Desk, check_out_results, open_desk
+from pipeline.running.exchange import Exchange
+from pipeline.running.guard import Rules, read_ledger, write_guard
+from pipeline.running.lease import Lease
+from pipeline.running.names import coordinator_lease, lease_folder
+from pipeline.running.process import GROUPS, execute, run_job
+from pipeline.scheduling import Scheduling, read_scheduling
 
-_RETRY_SECONDS: list[float] = [10, 60, 300]
-_ALL_AT_ONCE = 10_000  # threads are only waiting rooms; lanes decide what runs
+log = logging.getLogger("run")
 
-
-class StagesFailed(Exception):  # noqa: N818 (a result, named by what happened)
-    """Some stages failed; every stage that did not need them was run all the same."""
-
-    def __init__(self, failed: list[str], skipped: list[str], exit_code: int) -> None:
-        after = f"; skipped, because they need them: {', '.join(skipped)}" if skipped else ""
-        super().__init__(f"failed: {', '.join(failed)}{after}. Run the same command again to continue from here")
-        self.exit_code = exit_code
-
-
-_RUNNER: Any = ThreadPoolTaskRunner(max_workers=_ALL_AT_ONCE)
+_INTERRUPTED_TRIES = 5
+_POLL_S = 1.0
 
 
-@flow(name="reproduce", task_runner=_RUNNER)
+class NotReproducedError(Exception):
+    """The final ``dvc repro`` found something that no agent's result explains."""
+
+    exit_code: ClassVar[int] = 4
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which stages of a profile somebody wants."""
+
+    profile: str | None
+    dataset: str | None = None
+    method: str | None = None
+    targets: tuple[str, ...] = ()
+
+
+@flow(name="reproduce", flow_run_name="reproduce {profile} {dataset}", persist_result=False)
 def reproduce(
-    root: str = ".", dvcfile: str = "dvc.yaml", targets: list[str] | None = None, gpu_slots: int | None = None
-) -> list[str]:
-    """Bring the pipeline up to date.
+    profile: str | None = None,
+    dataset: str | None = None,
+    method: str | None = None,
+    targets: list[str] | None = None,
+    branch: str | None = None,
+    digest: str | None = None,
+    root: str | None = None,
+) -> Any:
+    """Bring a profile up to date on agents and commit its dvc.lock.
 
     Args:
-        root: the project, where ``dvc`` is started.
-        dvcfile: which profile, as the path of its dvc.yaml from the root.
-        targets: stages (or groups such as ``train``) to bring up to date with all they need; None means everything.
-        gpu_slots: how many ``gpu`` stages run at a time; None means one per GPU, 1 without one.
+        profile: whose stages; None is the root's own.
+        dataset: only what this dataset needs, and the comparison.
+        method: only what this method needs, and the comparison.
+        targets: stages, or groups such as ``train``, with all they need.
+        branch: newest commit of this branch of origin is reproduced, the result pushed to it; None: the commit that
+            ``root`` is at, which gets the result.
+        digest: of the dataset's content, that is noted as retrained at the end.
+        root: the project; None is this agent's clone, or the current folder.
 
-    Returns: names of the stages that were run.
+    Returns: names of the stages that ran.
     Raises: StagesFailed after everything that could run has run.
     """
-    _quiet_known_failures()
-    folder = Path(root).resolve()
-    graph = select(read_graph(folder), dvcfile, targets or ())
-    chosen = to_run(graph, stale_stages(folder, dvcfile))
-    get_run_logger().info("%d of %d stages to run", len(chosen), len(graph))
-    with _signals_reach_the_stages():
-        futures = _submit(chosen, folder, make_lanes(gpu_slots, _gpus_of(folder / dvcfile)))
-        wait(list(futures.values()))
-    _judge({name: future.state for name, future in futures.items()})
-    return list(chosen)
-
-
-def _gpus_of(dvcfile: Path) -> int | str:
-    """Return how many GPUs one training of this profile uses; a graph without a params file has none to ask for."""
-    params = dvcfile.with_name("params.yaml")
-    train = read_params(params).get("train") if params.exists() else None
-    gpus: int | str = train.get("gpus", 1) if isinstance(train, dict) else 1
-    return gpus
-
-
-def _submit(chosen: Graph, root: Path, lanes: Lanes) -> dict[str, PrefectFuture[None]]:
-    futures: dict[str, PrefectFuture[None]] = {}
-    for name, node in chosen.items():
-        needed: Any = [futures[upstream] for upstream in node.upstream if upstream in futures]
-        futures[name] = _as_task(node, root, lanes).submit(wait_for=needed, return_state=False)
-    return futures
-
-
-def _as_task(node: StageNode, root: Path, lanes: Lanes) -> Task[[], None]:
-    """One stage as a Prefect task; what fetches from a network is tried again, slower each time."""
-
-    def stage() -> None:
-        logger = get_run_logger()
-        with lanes.lane(node.pool) as environment:
-            run_stage(node.name, root, environment, logger.info)
-
-    make = task(
-        name=node.kind,
-        task_run_name=node.name.replace("{", "(").replace("}", ")"),
-        cache_policy=NO_CACHE,
-        persist_result=False,
-        retries=len(_RETRY_SECONDS) if node.network else 0,
-        retry_delay_seconds=_RETRY_SECONDS,
-        retry_jitter_factor=0.5,
-        retry_condition_fn=_worth_another_try,
-    )
-    return make(stage)
-
-
-def _worth_another_try(_task: Any, _run: Any, state: State[Any]) -> bool:
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, StageFailed) and error.exit_code in RETRIED_CODES
-
-
-def _judge(states: dict[str, State[Any]]) -> None:
-    """Raise if any stage failed; a stage that never ran is 'skipped', not failed."""
-    failed = [name for name, state in states.items() if state.is_failed() or state.is_crashed() or state.is_cancelled()]
-    skipped = [name for name, state in states.items() if name not in failed and not state.is_completed()]
-    if failed or skipped:
-        error = states[failed[0]].result(raise_on_failure=False) if failed else None
-        raise StagesFailed(failed, skipped, getattr(error, "exit_code", 1))
-
-
-def _quiet_known_failures() -> None:
-    """A stage that failed has said why in its own lines; Prefect's traceback through this file would bury them."""
-    for name in ("prefect.flow_runs", "prefect.task_runs"):
-        logging.getLogger(name).addFilter(_without_traceback)
-
-
-def _without_traceback(record: logging.LogRecord) -> bool:
-    if record.exc_info and isinstance(record.exc_info[1], (StageFailed, StagesFailed)):
-        record.exc_info = None
-    return True
-
-
-@contextmanager
-def _signals_reach_the_stages() -> Iterator[None]:
-    """While stages run, SIGTERM and Ctrl-C end their process groups before this process ends as it would have."""
-    GROUPS.reopen()
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def stop(number: int, frame: Any) -> None:
-        GROUPS.terminate()
-        handler = previous[signal.Signals(number)]
-        if callable(handler):
-            handler(number, frame)
-        else:
-            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-
-    for number in previous:
-        signal.signal(number, stop)
+    home = Path(root or os.environ.get("CARTOON_CLONE") or ".").resolve()
+    choice = Choice(profile, dataset, method, tuple(targets or ()))
     try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        return _Run(home, choice, branch, digest).to_the_end()
+    except RunCancelled:
+        return Cancelled(message="cancelled, with every job that was under way")
+
+
+class _Run:
+    """One coordinated run."""
+
+    def __init__(self, root: Path, choice: Choice, branch: str | None, digest: str | None) -> None:
+        self.root = root
+        self.choice = choice
+        self.branch = branch
+        self.digest = digest
+        self.profile = name_of(root, choice.profile)
+        self.remote = os.environ.get("CARTOON_REMOTE") or None
+        self.began = time.time()
+
+    def to_the_end(self) -> list[str]:
+        with Lease.acquire(lease_folder(self.root), coordinator_lease(self.profile), what="a coordinated run"):
+            desk = open_desk(self.root, self.profile, self.branch, self.remote)
+            dvcfile = dvcfile_of(desk.folder, self.choice.profile)
+            exchange = Exchange.of(desk.folder, self.remote)
+            bring_content(desk.folder, self.remote)
+            exchange.fetch([dvcfile])
+            whole = select(read_graph(desk.folder), dvcfile, self.choice.targets)
+            graph, missing = self._missing(desk, dvcfile, whole)
+            outcomes = self._conduct(desk, dvcfile, placed(to_run(graph, missing)), exchange) if missing else {}
+            exchange.fetch([dvcfile])
+            commit = self._publish(desk, dvcfile, graph)
+        self._tell(desk, outcomes, commit)
+        return [name for name, outcome in outcomes.items() if outcome.state == "ran"]
+
+    def _missing(self, desk: Desk, dvcfile: str, whole: Graph) -> tuple[Graph, list[str]]:
+        """Take from the cache what it has; return the chosen stages and those of them that it does not have."""
+        refused = restore(desk.folder, list(whole) if self.choice.targets else [dvcfile])
+        stale = set(to_run(whole, refused))
+        graph = narrow(whole, self.choice.dataset, self.choice.method, stale)
+        left = [name for name in refused if name not in graph]
+        if left:
+            log.info("out of date, but not asked for: %s", ", ".join(left))
+        return graph, [name for name in refused if name in graph]
+
+    def _conduct(self, desk: Desk, dvcfile: str, chosen: Graph, exchange: Exchange) -> dict[str, Outcome]:
+        scheduling = read_scheduling((desk.folder / dvcfile).with_name("params.yaml"))
+        jobs = plan_jobs(chosen, scheduling.short)
+        tags = ("cartoon", f"profile:{self.profile}")
+        clear_leftovers(tags)
+        log.info("%d stages to run, as %d jobs", len(chosen), len(jobs))
+        pools = {name: node.pool for name, node in read_graph(desk.folder).items()}
+        task = Task(desk.rev, exchange.identity(), pools, tags, scheduling.start_s)
+        backend = Pools(task, lambda job: run_here(job, desk.folder))
+        try:
+            with signals_reach_the_stages(also=backend.stop):
+                outcomes = conduct(jobs, chosen, backend, patience_of(scheduling))
+        except RunCancelled:
+            GROUPS.terminate()  # what runs here
+            backend.stop()
+            raise
+        self._judge(desk, outcomes)
+        return outcomes
+
+    def _judge(self, desk: Desk, outcomes: dict[str, Outcome]) -> None:
+        try:
+            judge(outcomes)
+        except Exception as error:
+            self._notes(desk, outcomes, None, str(error))
+            raise
+
+    def _publish(self, desk: Desk, dvcfile: str, graph: Graph) -> str | None:
+        """One ``dvc repro`` over everything, which must run nothing; then one commit."""
+        everything = not (self.choice.dataset or self.choice.method or self.choice.targets)
+        refused = restore(desk.folder, [dvcfile] if everything else list(graph))
+        if refused:
+            raise NotReproducedError(
+                f"not in the cache, though done or thought up to date: {', '.join(refused)}; nothing is committed. Do "
+                "agents and coordinator use one cache (`cartoon-pipeline doctor`)? The same command tries again"
+            )
+        commit = desk.commit(f"Reproduce {self.profile}")
+        if commit is None:
+            log.info("dvc.lock was up to date")
+            return None
+        branch = desk.hand_over(commit)
+        log.info("committed as %s on %s", commit[:12], branch)
+        if self.branch is None:
+            check_out_results(self.root, dvcfile)
+        return commit
+
+    def _tell(self, desk: Desk, outcomes: dict[str, Outcome], commit: str | None) -> None:
+        if self.digest is not None and self.choice.dataset is not None:
+            from pipeline.watching import settle
+
+            settle(desk.folder, self.profile, self.choice.dataset, self.digest)
+        self._notes(desk, outcomes, commit, None)
+
+    def _notes(self, desk: Desk, outcomes: dict[str, Outcome], commit: str | None, failed: str | None) -> None:
+        try:
+            from pipeline.flows.notes import RunReport, publish
+            from pipeline.registry import consider
+
+            verdicts = [] if failed else consider(desk.folder, self.profile)
+            report = RunReport(
+                profile=self.profile, rev=desk.rev, commit=commit, outcomes=list(outcomes.values()), began=self.began,
+                ended=time.time(), verdicts=verdicts, failed=failed,
+            )  # fmt: skip
+            publish(desk.folder, self.profile, report)
+        except Exception as error:  # what people are told must not change what happened
+            log.warning("no notes about this run: %s: %s", type(error).__name__, error)
+
+
+def placed(chosen: Graph) -> dict[str, StageNode]:
+    """Move stages that git keeps outputs of, and what needs them, to the coordinator: no cache carries such outputs."""
+    moved: dict[str, StageNode] = {}
+    for name, node in chosen.items():
+        stays = node.published or any(moved[up].pool == HERE for up in node.upstream if up in moved)
+        moved[name] = replace(node, pool=HERE) if stays else node
+    return moved
+
+
+def patience_of(scheduling: Scheduling) -> Patience:
+    """How often jobs are tried again by these settings."""
+    return Patience(scheduling.retry_s, _INTERRUPTED_TRIES, _POLL_S)
+
+
+def run_here(job: Job, folder: Path) -> Sequence[Outcome]:
+    """Run a job in the coordinator's clone."""
+    with tempfile.TemporaryDirectory(prefix="job-") as notes:
+        rules = Rules(job.names, HERE, {}, cache_folder(folder) / "leases", Path(notes) / "ledger.jsonl")
+        return with_place(run_job(job, folder, {}, rules, log.info), HERE)
+
+
+def restore(folder: Path, targets: Sequence[str]) -> list[str]:
+    """Run ``dvc repro`` where nothing may be executed: what the cache has is taken from there and noted in dvc.lock.
+
+    Returns: the stages that would have had to be executed, because the cache has no result of theirs.
+    Raises: NotReproducedError if DVC fails for another reason.
+    """
+    lines: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="restore-") as notes:
+        ledger = Path(notes) / "ledger.jsonl"
+        guard = write_guard(Path(notes), Rules((), HERE, {}, None, ledger))
+        command = dvc_command("repro", "--keep-going", *targets)
+        code, _ = execute(command, folder, {"SHELL": str(guard)}, lines.append)
+        refused = list(dict.fromkeys(entry.stage for entry in read_ledger(ledger) if entry.state == "refused"))
+    if code and not refused:
+        raise NotReproducedError(f"`dvc repro` failed in {folder}: {' '.join(lines[-3:])}")
+    return refused

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from model.errors import BudgetError, UsageError
 from pipeline.params import read_params
 from stages.console import run_chosen, write_table
 from stages.sources.gather import Context
+from stages.sources.news import look, told
 from stages.sources.settings import Source, UrlsSource, WebtoonSource, read_source, read_web
 from stages.sources.urls import pin_urls, read_list
 from stages.sources.webtoon.manifest import FILE, read_manifest
@@ -66,11 +69,20 @@ def _update(args: argparse.Namespace) -> None:
 
 
 def _tell(name: str, news: News) -> None:
-    for label, items in (("new", news.new), ("skipped", news.skipped), ("no longer on the site, kept", news.withdrawn)):
-        for item in items:
-            sys.stdout.write(f"{name}: {label}: {item}\n")
+    for line in told(news):
+        sys.stdout.write(f"{name}: {line}\n")
     counted = f"{len(news.new)} new episodes" if news.new else "nothing new"
     sys.stdout.write(f"{name}: {counted}{'; `dvc repro` takes them in' if news.new else ''}\n")
+
+
+def _look(args: argparse.Namespace) -> None:
+    params = _params(args.profile)
+    found = look(read_source(params, args.name), args.name, _context(params, args.name), args.list)
+    if args.json:
+        sys.stdout.write(json.dumps(asdict(found)) + "\n")
+        return
+    for line in found.news or ["nothing new"]:
+        sys.stdout.write(f"{args.name}: {line}\n")
 
 
 def _pin(args: argparse.Namespace) -> None:
@@ -115,9 +127,13 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="what there is, of which kind, and what of it is here")
     new = commands.add_parser("update", help="ask for new episodes, fetch them and note them in episodes.json")
     new.add_argument("name", nargs="?", metavar="NAME", help="default: every dataset that is from webtoons.com")
+    ask = commands.add_parser("look", help="say what a dataset is made from, after asking the place it comes from")
+    ask.add_argument("name", metavar="NAME")
+    ask.add_argument("--list", metavar="URL", help="of a CSV file that a dataset of urls follows")
+    ask.add_argument("--json", action="store_true", help="one line for programs")
     pin = commands.add_parser("pin", help="write the sha256 of what a list's addresses give now into the list")
     pin.add_argument("name", metavar="NAME")
-    for command, run in ((listing, _list), (new, _update), (pin, _pin)):
+    for command, run in ((listing, _list), (new, _update), (ask, _look), (pin, _pin)):
         command.add_argument("--profile", help="default: the root's own")
         command.set_defaults(run=run)
     return parser

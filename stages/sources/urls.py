@@ -26,7 +26,7 @@ from stages.web.pictures import NoPictureError, Way, fetch_picture
 from stages.web.store import Store, open_store
 
 _COLUMNS = ("url", "sha256", "group")
-_WAY = Way({}, lambda _: None)
+WAY = Way({}, lambda _: None)  # to pictures of any host
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def gather_urls(source: UrlsSource, out: Path, key: str, context: Context) -> di
         rows.sort(key=lambda row: hashlib.sha256(f"{seed} {row.url}".encode()).digest())
         rows = sorted(rows[: source.pick.count], key=lambda row: row.url)
     shelf = Shelf(out)
-    with _opened(context) as (fetcher, store):
+    with opened(context) as (fetcher, store):
         for row in track(rows, "gather pictures", unit="pictures"):
             try:
                 content = _content(row, path, fetcher, store)
@@ -79,18 +79,18 @@ def pin_urls(source: UrlsSource, context: Context) -> tuple[list[str], list[str]
     path = Path(source.where)
     rows = read_list(path)
     pinned, failed = [], []
-    with _opened(context) as (fetcher, store):
+    with opened(context) as (fetcher, store):
         for number, row in enumerate(rows):
             if row.sha256:
                 continue
             try:
-                _, digest = fetch_picture([row.url], _WAY, fetcher, store)
+                _, digest = fetch_picture([row.url], WAY, fetcher, store)
             except (NoPictureError, NetworkError) as error:
                 failed.append(str(error))
                 continue
             rows[number] = replace(row, sha256=digest)
             pinned.append(row.url)
-            _write_list(path, rows)
+            write_list(path, rows)
     return pinned, failed
 
 
@@ -100,34 +100,45 @@ def read_list(path: Path) -> list[Row]:
     Raises: MissingInputError without the file; UsageError naming line and column of what is wrong.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
     except (FileNotFoundError, IsADirectoryError):
         raise MissingInputError(f"{path}: no such file; expected a CSV file with the columns url,sha256") from None
+    return parse_list(content, str(path))
+
+
+def parse_list(content: bytes, origin: str) -> list[Row]:
+    """Return the lines of a list that is a file here or came from an address: ``origin``, for messages.
+
+    Raises: UsageError naming line and column of what is wrong.
+    """
+    try:
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 ({error.reason}); save it as UTF-8") from error
+        raise UsageError(f"{origin}: not UTF-8 ({error.reason}); save it as UTF-8") from error
     reader = csv.DictReader(io.StringIO(text, newline=""))
     names = list(reader.fieldnames or [])
     if names[:2] != ["url", "sha256"] or names[2:] not in ([], ["group"]):
-        raise UsageError(f"{path}: the first line is {','.join(names)!r}, expected url,sha256 or url,sha256,group")
-    rows = [_row(path, reader.line_num, content) for content in reader]
+        raise UsageError(f"{origin}: the first line is {','.join(names)!r}, expected url,sha256 or url,sha256,group")
+    rows = [_row(origin, reader.line_num, content) for content in reader]
     urls = [row.url for row in rows]
     twice = next((url for url in urls if urls.count(url) > 1), None) if len(set(urls)) < len(urls) else None
     if twice or not rows:
-        raise UsageError(f"{path}: {f'{twice} stands twice' if twice else 'no lines'}; expected each address once")
+        raise UsageError(f"{origin}: {f'{twice} stands twice' if twice else 'no lines'}; expected each address once")
     return rows
 
 
-def _row(path: Path, line: int, content: dict[str | None, Any]) -> Row:
+def _row(origin: str, line: int, content: dict[str | None, Any]) -> Row:
     if None in content or any(value is None for value in content.values()):
-        raise UsageError(f"{path}: line {line}: expected as many values as the first line has names")
+        raise UsageError(f"{origin}: line {line}: expected as many values as the first line has names")
     row = Row(content["url"].strip(), content["sha256"].strip().lower(), (content.get("group") or "").strip())
     check_url(parse_url(row.url))
     if row.sha256 and (len(row.sha256) != 64 or not set(row.sha256) <= set("0123456789abcdef")):
-        raise UsageError(f"{path}: line {line}: found sha256 {row.sha256!r}, expected 64 of 0-9 a-f, or nothing")
+        raise UsageError(f"{origin}: line {line}: found sha256 {row.sha256!r}, expected 64 of 0-9 a-f, or nothing")
     return row
 
 
-def _write_list(path: Path, rows: list[Row]) -> None:
+def write_list(path: Path, rows: list[Row]) -> None:
+    """Write a list whole or not at all."""
     columns = _COLUMNS if any(row.group for row in rows) else _COLUMNS[:2]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -140,7 +151,7 @@ def _content(row: Row, path: Path, fetcher: Fetcher, store: Store) -> bytes:
     content = store.get(row.sha256)
     if content is not None:
         return content
-    _, digest = fetch_picture([row.url], _WAY, fetcher, store, row.sha256)
+    _, digest = fetch_picture([row.url], WAY, fetcher, store, row.sha256)
     content = store.get(digest)
     if digest != row.sha256 or content is None:
         raise CorruptInputError(
@@ -151,6 +162,7 @@ def _content(row: Row, path: Path, fetcher: Fetcher, store: Store) -> bytes:
 
 
 @contextmanager
-def _opened(context: Context) -> Iterator[tuple[Fetcher, Store]]:
+def opened(context: Context) -> Iterator[tuple[Fetcher, Store]]:
+    """Open what fetches and the store of what has been fetched; LockedError if another process is at the dataset."""
     with Fetcher(context.web) as fetcher, open_store(context.scratch) as store:
         yield fetcher, store

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.flows import stage as stage_module
+from pipeline.running import process as stage_module
 from pipeline.running.process import GROUPS, Lanes, StageFailed, execute, gpu_devices, make_lanes, run_stage
 
 

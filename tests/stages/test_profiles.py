@@ -12,6 +12,7 @@ import pytest
 from model.finetune import load_method
 from model.metrics.extractors.catalogue import kind_of
 from pipeline.graph import read_graph
+from pipeline.hearing import ChampionParams
 from pipeline.params import read_params, read_section
 from stages.build_lmdb import LmdbParams
 from stages.compare import CompareParams
@@ -30,7 +31,7 @@ PROFILES = {"demo": Path(), "showcase": Path("profiles/showcase"), "paper": Path
 SECTIONS = {
     "crawl": Web, "crop": CropParams, "lmdb": LmdbParams, "pretrained": PretrainedParams, "train": TrainParams,
     "snapshots": SnapshotParams, "swap": SwapParams, "evaluate": EvaluateParams, "compare": CompareParams,
-    "page": PageParams,
+    "page": PageParams, "champion": ChampionParams,
 }  # fmt: skip
 
 

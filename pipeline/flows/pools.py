@@ -1,0 +1,233 @@
+"""Jobs on agents: each a flow run of the deployment of its pool, watched through Prefect's API."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, ClassVar, TypeVar
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterType,
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateName,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.runtime import flow_run as own_run
+from prefect.states import Cancelling, Crashed
+
+from pipeline.flows.stages import PROTOCOL
+from pipeline.jobs import Job, Outcome
+
+T = TypeVar("T")
+log = logging.getLogger("run")
+
+HERE = "coordinator"  # pool of stages whose outputs git keeps: the machine that commits runs them itself
+_CANCELLED = 130
+_PAGE = 200  # flow runs per question
+_SERVER_S = 900.0  # a server that is gone for longer is not waited for
+_AGENTS_EVERY_S = 30.0  # between looks whether anybody serves a pool
+
+
+class RunCancelled(Exception):  # noqa: N818 (a result, named by what happened)
+    """Somebody cancelled this run."""
+
+    exit_code: ClassVar[int] = _CANCELLED
+
+
+class NoDeploymentError(Exception):
+    """The server does not know the flows of this project."""
+
+    exit_code: ClassVar[int] = 2
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every job of one run has in common."""
+
+    rev: str
+    exchange: str  # identity of the cache or remote
+    pools: Mapping[str, str]  # stage -> pool
+    tags: tuple[str, ...]
+    start_s: float
+
+
+class Pools:
+    """Start jobs as flow runs on agents; jobs of the pool ``coordinator`` in a thread here."""
+
+    def __init__(self, task: Task, run_here: Callable[[Job], Sequence[Outcome]]) -> None:
+        """Make a backend.
+
+        Args:
+            task: what the jobs share.
+            run_here: runs a job in the coordinator's own clone.
+        """
+        self._task = task
+        self._run_here = run_here
+        self._client: SyncPrefectClient = get_client(sync_client=True)
+        self._runs: dict[UUID, Job] = {}
+        self._local: list[tuple[Job, Any]] = []
+        self._threads = ThreadPoolExecutor(max_workers=1)
+        self._looked = 0.0
+
+    def start(self, job: Job, attempt: int) -> None:
+        """Submit a job."""
+        if job.pool == HERE:
+            self._local.append((job, self._threads.submit(self._run_here, job)))
+            return
+        pools = {name: self._task.pools[name] for stage in job.stages for name in (stage.name, *stage.upstream)}
+        parameters = {
+            "title": job.title, "nodes": [asdict(stage) for stage in job.stages], "rev": self._task.rev,
+            "exchange": self._task.exchange, "pools": pools, "protocol": PROTOCOL,
+        }  # fmt: skip
+        name = f"stages/{job.pool}"
+        try:
+            run: Any = patiently(
+                lambda: run_deployment(name, parameters=parameters, timeout=0, tags=[*self._task.tags, job.pool])
+            )
+        except ObjectNotFound as error:
+            raise NoDeploymentError(f"the server has no deployment {name}; run `cartoon-pipeline deploy`") from error
+        self._runs[run.id] = job
+        again = f", try {attempt}" if attempt > 1 else ""
+        log.info("%s -> pool %s%s", job.title, job.pool, again)
+
+    def finished(self) -> list[tuple[Job, Sequence[Outcome]]]:
+        """Return the jobs that ended since the last call.
+
+        Raises: RunCancelled if this run itself is to end.
+        """
+        done: list[tuple[Job, Sequence[Outcome]]] = [
+            (job, future.result()) for job, future in self._local if future.done()
+        ]
+        self._local = [(job, future) for job, future in self._local if not future.done()]
+        for run in self._look():
+            if run.id == own_id():
+                if run.state is not None and run.state.type in (StateType.CANCELLING, StateType.CANCELLED):
+                    raise RunCancelled("cancelled")
+            elif run.state is not None and run.state.is_final():
+                done.append((self._runs[run.id], self._outcomes(run)))
+                del self._runs[run.id]
+            else:
+                self._give_up_what_never_begins(run)
+        self._miss_agents()
+        return done
+
+    def stop(self) -> None:
+        """Cancel what is under way; agents end it within seconds."""
+        for run_id in list(self._runs):
+            try:
+                self._client.set_flow_run_state(run_id, Cancelling())
+            except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+                log.warning("could not cancel %s: %s", self._runs[run_id].title, error)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _look(self) -> list[FlowRun]:
+        ids = [*self._runs, *([own] if (own := own_id()) else [])]
+        pages = [ids[first : first + _PAGE] for first in range(0, len(ids), _PAGE)]
+        return [run for page in pages for run in self._read(FlowRunFilter(id=FlowRunFilterId(any_=page)))]
+
+    def _read(self, chosen: FlowRunFilter) -> list[FlowRun]:
+        return patiently(lambda: self._client.read_flow_runs(flow_run_filter=chosen, limit=_PAGE))
+
+    def _outcomes(self, run: FlowRun) -> list[Outcome]:
+        """Read what a run told; nothing of one that was cut off, so its stages count as interrupted."""
+        found = patiently(
+            lambda: self._client.read_artifacts(
+                artifact_filter=ArtifactFilter(
+                    flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]), type=ArtifactFilterType(any_=["table"])
+                )
+            )
+        )
+        job, state = self._runs[run.id], run.state
+        for artifact in found:
+            rows: Any = json.loads(artifact.data) if isinstance(artifact.data, str) else artifact.data
+            return [Outcome(**row) for row in rows]
+        said = "" if state is None else f"{state.name}: {state.message}"
+        log.warning("%s: %s", job.title, said)
+        if state is not None and state.type == StateType.CANCELLED:
+            return [Outcome(name, "failed", _CANCELLED) for name in job.names]
+        if state is not None and state.type == StateType.FAILED:
+            return [Outcome(name, "failed", 1) for name in job.names]
+        return []
+
+    def _give_up_what_never_begins(self, run: FlowRun) -> None:
+        """An agent that dies between taking a job and beginning it leaves it PENDING for ever, in a slot."""
+        state = run.state
+        if state is None or state.type != StateType.PENDING or state.timestamp is None:
+            return
+        waited = (datetime.now(UTC) - state.timestamp).total_seconds()
+        if waited > self._task.start_s:
+            message = f"taken by an agent, but not begun in {waited:.0f} s"
+            patiently(lambda: self._client.set_flow_run_state(run.id, Crashed(message=message), force=True))
+
+    def _miss_agents(self) -> None:
+        """Say so if nobody serves a pool that jobs wait for."""
+        if not self._runs or time.monotonic() - self._looked < _AGENTS_EVERY_S:
+            return
+        self._looked = time.monotonic()
+        for pool in sorted({job.pool for job in self._runs.values()}):
+            if not online_workers(self._client, pool):
+                log.warning("nobody serves pool %s; start `cartoon-pipeline agent --pool %s`", pool, pool)
+
+
+def online_workers(client: SyncPrefectClient, pool: str) -> list[str]:
+    """Return the names of the workers of a pool that are alive."""
+    try:
+        workers = patiently(lambda: client.read_workers_for_work_pool(pool))
+    except ObjectNotFound:
+        return []
+    return [worker.name for worker in workers if worker.status == WorkerStatus.ONLINE]
+
+
+def clear_leftovers(tags: Sequence[str]) -> None:
+    """Take back jobs that an earlier coordinator submitted and nobody has begun: they are of its commit."""
+    chosen = FlowRunFilter(
+        tags=FlowRunFilterTags(all_=list(tags)),
+        state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Scheduled", "Late"])),
+    )
+    with get_client(sync_client=True) as client:
+        for run in patiently(lambda: client.read_flow_runs(flow_run_filter=chosen, limit=_PAGE)):
+            _cancel(client, run.id)
+
+
+def _cancel(client: SyncPrefectClient, run_id: UUID) -> None:
+    patiently(lambda: client.set_flow_run_state(run_id, Cancelling()))
+
+
+def own_id() -> UUID | None:
+    """Id of the flow run that this process is in."""
+    return UUID(str(own_run.id)) if own_run.id else None
+
+
+def patiently(ask: Callable[[], T], patience_s: float = _SERVER_S) -> T:
+    """Ask the server until it answers: one that is started again has forgotten nothing.
+
+    Raises: the last error after ``patience_s`` seconds; at once what asking again cannot mend.
+    """
+    begun = time.monotonic()
+    told = False
+    while True:
+        try:
+            return ask()
+        except (httpx.TransportError, PrefectHTTPStatusError) as error:
+            status = error.response.status_code if isinstance(error, PrefectHTTPStatusError) else 503
+            if status < 500 or time.monotonic() - begun > patience_s:
+                raise
+            if not told:
+                log.warning("Prefect's server does not answer (%s); waiting for it", type(error).__name__)
+                told = True
+            time.sleep(2.0)

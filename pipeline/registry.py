@@ -1,0 +1,242 @@
+"""Champions: per profile and dataset the best generator so far, as a registered model in MLflow.
+
+``cartoon-<profile>-<dataset>`` has a version for every generator that was considered: its weights, what it is and how
+to use it, as plain files of an MLflow run. The alias ``champion`` names the one to use, ``previous`` the one before.
+
+A comparison is considered once. Its candidate is the cell of highest worth (likeness kept minus style lost, see
+:class:`pipeline.candidates.Scale`) among those that give up little of what the champion has, if there are any. It
+takes the champion's place if it is worth more by ``min_gain`` and by ``sigmas`` standard errors, and gives up neither
+style nor likeness beyond ``max_kid_ratio`` and ``max_similarity_loss``. Numbers taken on other held-out images, by
+other instruments or from another source cannot be compared: ``when_changed`` says what happens then. What an operator
+has reverted is not promoted again, except by hand.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.candidates import read_contests
+from pipeline.hearing import REVERTED, ChampionParams, Hearing
+from pipeline.hearing import Verdict as Verdict
+from pipeline.journal import tracking_folder
+from pipeline.mirror import is_server, store_address, tracking_uri
+from pipeline.models import CHAMPION, PREVIOUS, SHA256, Model, Move
+from pipeline.params import read_params, read_section
+from pipeline.profiles import dvcfile_of
+from pipeline.publish import publisher_lock
+from pipeline.recipes import FOLDER, GENERATOR
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.tracking import MlflowClient
+
+SECTION = "champion"
+_LOCK_WAIT = 120.0  # s
+
+
+class RegistryError(Exception):
+    """The registry cannot do what was asked."""
+
+    def __init__(self, message: str, exit_code: int = 2) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def model_name(profile: str, dataset: str) -> str:
+    """Return the name under which a dataset's champions are registered."""
+    return f"cartoon-{profile}-{dataset}"
+
+
+def consider(root: Path, profile: str) -> list[Verdict]:
+    """Compare the candidates of a profile's comparison with the registered champions; repeating it changes nothing.
+
+    Args:
+        root: the project, with the outputs of its stages.
+        profile: a name of a profile.
+
+    Returns: a verdict per dataset; none for a profile without the section ``champion``.
+    Raises: NoComparisonError, CandidateError, ParamsError; RegistryError if MLflow does not answer.
+    """
+    params = (root / dvcfile_of(root, profile)).with_name("params.yaml")
+    if SECTION not in read_params(params):
+        return []
+    rules = read_section(params, SECTION, ChampionParams)
+    contests = read_contests(root, profile, rules.gates)
+    with opened(root) as client:
+        return [
+            Hearing(root, Model(client, model_name(profile, one.dataset)), one, rules).verdict() for one in contests
+        ]
+
+
+@contextmanager
+def opened(root: Path) -> Iterator[MlflowClient]:
+    """Connect to the registry, alone among the processes of this project.
+
+    Raises: RegistryError if the server does not answer, or another process does not finish.
+    """
+    home = tracking_folder(root)
+    home.mkdir(parents=True, exist_ok=True)
+    _check_answers(root)
+    with (home / "registry.lock").open("a") as file:
+        _wait_for(file.fileno())
+        from mlflow.tracking import MlflowClient
+
+        address = store_address(root)
+        if address.startswith("sqlite:") and not Path(address.removeprefix("sqlite:///")).is_file():
+            (root / "mlruns").mkdir(exist_ok=True)
+            with publisher_lock(root, _LOCK_WAIT):  # two processes that make its tables at once fail
+                MlflowClient(address).search_registered_models(max_results=1)
+        yield MlflowClient(address, registry_uri=address)
+
+
+def _wait_for(handle: int) -> None:
+    deadline = time.monotonic() + _LOCK_WAIT
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise RegistryError(
+                    f"another process has held the registry for {_LOCK_WAIT:.0f} s; try again later", 9
+                ) from None
+            time.sleep(0.2)
+
+
+def _check_answers(root: Path) -> None:
+    """Fail in seconds where MLflow's client would try for minutes."""
+    import httpx
+
+    address = store_address(root)
+    if not is_server(address):
+        return
+    try:
+        httpx.get(f"{address.rstrip('/')}/health", timeout=5).raise_for_status()
+    except httpx.HTTPError as error:
+        raise RegistryError(
+            f"MLflow at {tracking_uri(root)} does not answer ({type(error).__name__}); nothing is lost: start it, then "
+            "`cartoon-pipeline champion consider`",
+            6,
+        ) from error
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A registered model, for people."""
+
+    dataset: str
+    model: str
+    champion: int | None
+    previous: int | None
+    versions: list[ModelVersion]
+    history: list[Move]
+
+
+def standings(root: Path, profile: str) -> list[Standing]:
+    """Return what is registered for a profile's datasets, in the order of its params file."""
+    params = read_params((root / dvcfile_of(root, profile)).with_name("params.yaml"))
+    with opened(root) as client:
+        models = {name: Model(client, model_name(profile, name)) for name in params.get("datasets") or {}}
+        return [
+            Standing(name, one.name, one.alias(CHAMPION), one.alias(PREVIOUS), one.versions(), one.history())
+            for name, one in models.items() if one.exists()
+        ]  # fmt: skip
+
+
+def promote(root: Path, profile: str, dataset: str, version: int, why: str) -> int | None:
+    """Make a version the champion by an operator's decision; recorded, and what it replaces stays as ``previous``.
+
+    Returns: the version that was champion before.
+    Raises: RegistryError if there is no such version.
+    """
+    with opened(root) as client:
+        model = _model(client, profile, dataset)
+        if model.version(version) is None:
+            known = ", ".join(str(one.version) for one in model.versions())
+            raise RegistryError(f"{model.name}: no version {version}; there are: {known or 'none'}")
+        before = model.alias(CHAMPION)
+        if before != version:
+            model.mark(version, {REVERTED: "false"})
+            model.move("promoted", version, why, {})
+        return before
+
+
+def revert(root: Path, profile: str, dataset: str, why: str) -> tuple[int, int]:
+    """Make the previous champion the champion again; the one that it replaces is not promoted again by itself.
+
+    Returns: the version that was champion, and the one that is.
+    Raises: RegistryError if there was no champion before this one.
+    """
+    with opened(root) as client:
+        model = _model(client, profile, dataset)
+        now, before = model.alias(CHAMPION), model.alias(PREVIOUS)
+        if now is None or before is None:
+            raise RegistryError(f"{model.name}: there was no champion before version {now}; nothing to go back to")
+        model.mark(now, {REVERTED: "true"})
+        model.mark(before, {REVERTED: "false"})
+        model.move("reverted", before, why, {})
+        return now, before
+
+
+def export(root: Path, profile: str, dataset: str, out: Path) -> int:
+    """Fetch the champion's generator, with the manifest that ``cartoon`` checks it by; replaces what is there.
+
+    Returns: its version.
+    Raises: RegistryError without a champion, or if its weights are not those that were registered.
+    """
+    if out.suffix != ".safetensors":
+        raise RegistryError(f"--out {out}: expected a name ending in .safetensors")
+    with opened(root) as client:
+        model = _model(client, profile, dataset)
+        number = model.alias(CHAMPION)
+        version = None if number is None else model.version(number)
+        if version is None:
+            raise RegistryError(
+                f"{model.name}: no champion yet; `cartoon-pipeline champion list` shows its versions", 3
+            )
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+            for name, target in ((GENERATOR, out), (f"{GENERATOR}.json", out.with_name(f"{out.name}.json"))):
+                file = Path(client.download_artifacts(str(version.run_id), f"{FOLDER}/{name}", scratch))
+                if target == out:
+                    _check(file, version)
+                _bring(file, target)
+        return int(version.version)
+
+
+def _check(file: Path, version: ModelVersion) -> None:
+    with file.open("rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    if found != version.tags.get(SHA256):
+        raise RegistryError(
+            f"{version.name}, version {version.version}: the weights in MLflow have sha256 {found}, but "
+            f"{version.tags.get(SHA256)} was registered; restore MLflow's artifacts, or `champion revert`",
+            4,
+        )
+
+
+def _bring(file: Path, target: Path) -> None:
+    with file.open("rb") as content:
+        os.fsync(content.fileno())
+    file.replace(target)
+
+
+def _model(client: MlflowClient, profile: str, dataset: str) -> Model:
+    model = Model(client, model_name(profile, dataset))
+    if not model.exists():
+        raise RegistryError(
+            f"{model.name}: nothing is registered under this name; `cartoon-pipeline champion consider` after a "
+            "finished run registers the first one",
+            3,
+        )
+    model.settle()
+    return model
