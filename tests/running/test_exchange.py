@@ -19,7 +19,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from pipeline.running import exchange as module
-from pipeline.running.exchange import Exchange, ExchangeError, bare, folder_id
+from pipeline.running.exchange import Exchange
+from pipeline.running.places import bare, folder_id
+from pipeline.running.trouble import ExchangeError
 from tests.running.projects import Clone, add_remote, environment, origin
 
 pytestmark = pytest.mark.slow
@@ -326,7 +328,7 @@ def test_clones_with_one_cache_have_one_identity_and_others_have_others(tmp_path
 
 
 def test_many_who_ask_at_once_find_one_name(tmp_path: Path) -> None:
-    code = f"import sys; from pathlib import Path; from pipeline.running.exchange import folder_id; " \
+    code = f"import sys; from pathlib import Path; from pipeline.running.places import folder_id; " \
            f"sys.stdout.write(folder_id(Path({str(tmp_path / 'cache')!r})))"  # fmt: skip
     asked = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert {process.communicate()[0] for process in asked} == {folder_id(tmp_path / "cache")}
