@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline.graph import dvc_command
+from pipeline.graph import cache_folder, dvc_command
 from pipeline.journal import mask
 from pipeline.running.places import bare, folder_id, folder_of, sweep
 from pipeline.running.process import execute
