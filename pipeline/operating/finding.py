@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.journal import mask
+
 SETTING, RESOURCE = 2, 5  # exit codes: something is set up wrongly, something is lacking
 
 
@@ -29,7 +31,7 @@ class Finding:
 
     def __str__(self) -> str:
         line = f"{self.level}: {self.what}: {self.found}"
-        return " ".join((f"{line}; {self.remedy}" if self.remedy else line).split())
+        return mask(" ".join((f"{line}; {self.remedy}" if self.remedy else line).split()))
 
 
 def ok(what: str, found: str) -> Finding:

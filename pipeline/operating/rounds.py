@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -113,9 +113,7 @@ def _shown(url: str) -> str:
 
 def _free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # as servers do: what has just ended is no hindrance
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what has just ended is no hindrance
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
@@ -131,13 +129,11 @@ def _listener(port: int) -> str:
         for fields in _rows(table)
         if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port
     }
+    wanted = {f"socket:[{inode}]" for inode in inodes}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if any(str(handle.readlink()) in {f"socket:[{inode}]" for inode in inodes}
-                   for handle in (folder / "fd").iterdir()):  # fmt: skip
-                words = (folder / "cmdline").read_bytes().split(b"\0")
-                shown = " ".join(word.decode(errors="replace") for word in words[:4]).strip()
-                return f"process {folder.name} ({os.path.basename(shown.split()[0]) if shown else '?'})"
+            if any(str(handle.readlink()) in wanted for handle in (folder / "fd").iterdir()):
+                return f"process {folder.name} ({(folder / 'comm').read_text().strip()})"
         except OSError:
             continue  # another user's, or just gone
     return "another process"
@@ -148,3 +144,8 @@ def _rows(table: str) -> list[list[str]]:
         return [line.split() for line in Path(table).read_text().splitlines()[1:]]
     except OSError:
         return []
+
+
+QUESTIONS: tuple[Callable[[Path, str | None], list[Finding]], ...] = (
+    check_ports, check_prefect, check_clock, check_mlflow,
+)  # fmt: skip
