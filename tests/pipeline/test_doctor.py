@@ -17,7 +17,7 @@ import pytest
 
 from pipeline.cli import main
 from pipeline.operating import doctor, rounds
-from pipeline.operating.doctor import examine
+from pipeline.operating.doctor import Machine, check_gpu, check_remote, check_versions, examine
 from pipeline.operating.finding import Finding
 from tests.running.projects import Clone, origin
 
@@ -51,7 +51,18 @@ def free_port() -> int:
 
 
 def found(project: Clone, what: str, pool: str | None = None) -> Finding:
-    (finding,) = (finding for finding in examine(project.root, pool) if finding.what == what)
+    """Ask the one question that answers this."""
+    root = project.root
+    at = Machine(root, pool, root / ".dvc" / "cache", "store" if what == "remote" else None)
+    findings = {
+        "versions": lambda: check_versions(at),
+        "gpu": lambda: check_gpu(at),
+        "remote": lambda: check_remote(at),
+        "prefect": lambda: rounds.check_prefect(root, pool),
+        "clock": lambda: rounds.check_clock(root, pool),
+        "mlflow": lambda: rounds.check_mlflow(root, pool),
+    }.get(what, lambda: rounds.check_ports(root, pool))()
+    (finding,) = (finding for finding in findings if finding.what == what)
     return finding
 
 
