@@ -23,12 +23,12 @@ class ServerError(Exception):
 class Api:
     """Prefect's REST interface at one address."""
 
-    def __init__(self, url: str) -> None:
-        """``url`` as in PREFECT_API_URL; the password comes from PREFECT_API_AUTH_STRING."""
+    def __init__(self, url: str, timeout: float = _TIMEOUT) -> None:
+        """``url`` as in PREFECT_API_URL; the password comes from PREFECT_API_AUTH_STRING; ``timeout`` in seconds."""
         self.url = url.rstrip("/")
         secret = os.environ.get("PREFECT_API_AUTH_STRING") or os.environ.get("PREFECT_SERVER_API_AUTH_STRING")
         headers = {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"} if secret else {}
-        self._client = httpx.Client(timeout=_TIMEOUT, headers=headers, trust_env=False)
+        self._client = httpx.Client(timeout=timeout, headers=headers, trust_env=False)
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """Send one request; returns the JSON of the answer.
