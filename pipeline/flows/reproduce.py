@@ -25,7 +25,8 @@ from pipeline.running.desk import Desk, check_out_results, open_desk
 from pipeline.running.exchange import Exchange
 from pipeline.running.guard import Rules, read_ledger, write_guard
 from pipeline.running.lease import Lease
-from pipeline.running.process import execute, run_job
+from pipeline.running.names import coordinator_lease, lease_folder
+from pipeline.running.process import GROUPS, execute, run_job
 from pipeline.scheduling import Scheduling, read_scheduling
 
 log = logging.getLogger("run")
@@ -96,8 +97,7 @@ class _Run:
         self.began = time.time()
 
     def to_the_end(self) -> list[str]:
-        leases = Path(os.environ.get("CARTOON_LEASES") or cache_folder(self.root) / "leases")
-        with Lease.acquire(leases, f"coordinator of {self.profile}", what="a coordinated run"):
+        with Lease.acquire(lease_folder(self.root), coordinator_lease(self.profile), what="a coordinated run"):
             desk = open_desk(self.root, self.profile, self.branch, self.remote)
             dvcfile = dvcfile_of(desk.folder, self.choice.profile)
             exchange = Exchange.of(desk.folder, self.remote)
@@ -134,6 +134,7 @@ class _Run:
             with signals_reach_the_stages(also=backend.stop):
                 outcomes = conduct(jobs, chosen, backend, patience_of(scheduling))
         except RunCancelled:
+            GROUPS.terminate()  # what runs here
             backend.stop()
             raise
         self._judge(desk, outcomes)
@@ -173,10 +174,10 @@ class _Run:
         self._notes(desk, outcomes, commit, None)
 
     def _notes(self, desk: Desk, outcomes: dict[str, Outcome], commit: str | None, failed: str | None) -> None:
-        from pipeline.flows.notes import RunReport, publish
-        from pipeline.registry import consider
-
         try:
+            from pipeline.flows.notes import RunReport, publish
+            from pipeline.registry import consider
+
             verdicts = [] if failed else consider(desk.folder, self.profile)
             report = RunReport(
                 profile=self.profile, rev=desk.rev, commit=commit, outcomes=list(outcomes.values()), began=self.began,
