@@ -138,7 +138,7 @@ def _ask(visit: _Visit, change: Change, attempts: int, notes: list[str]) -> Find
     failed = digests.failures(change, committed)
     if failed >= attempts:
         raise GivenUpError(
-            f"{change.dataset}: retraining {change.digest[:8]} has failed {failed} times (watch.attempts); look at the "
+            f"retraining {change.digest[:8]} has failed {failed} times (watch.attempts); look at the "
             f"runs, then `cartoon-pipeline run --profile {change.profile} --dataset {change.dataset}`; any new commit "
             "on the branch starts the counting anew"
         )

@@ -132,6 +132,7 @@ def world(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         ".gitignore": "/work\n/scratch\n/mlruns\n/data/*\n!/data/*.dvc\n__pycache__/\n",
         "params.yaml": json.dumps(PARAMS, indent=1),
         "none.txt": "",
+        "prefect.yaml": (ROOT / "prefect.yaml").read_text().replace("active: true", "active: false"),
         "data/comics/permission.yaml": json.dumps(PERMISSION),
     }
     project = repository(home / "project", GRAPH, files)
@@ -178,10 +179,10 @@ def test_a_new_episode_is_in_the_comparison_soon_and_nothing_else_is_made_again(
     ):
         watched = world.server.submit("watch/datasets")
         assert world.server.wait(watched) == "FAILED"  # because of the other dataset, which does not stop this one
-        assert "not looked at: pages: pages: datasets.pages: its source is folder" in str(world.server.run(watched))
+        assert "not looked at: pages: datasets.pages: its source is folder" in str(world.server.run(watched))
         digest = world.committed("data/comics")
         (run,) = wait_for(lambda: world.retrainings(digest), 30, "the event's run")
-        assert world.server.wait(run["id"]) == "COMPLETED", world.server.log_of(run["id"])
+        assert world.server.wait(run["id"]) == "COMPLETED", world.server.run(run["id"])["state"]["message"]
         assert sorted(world.ran()) == ["compare", "crawl@comics", "publish", "train@comics"]
         assert world.known() == digest
         again = world.server.submit("watch/datasets", {"dataset": "comics", "branch": "main"})
