@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -17,7 +18,7 @@ import httpx
 
 from pipeline.mirror import is_server, store_address
 from pipeline.operating.keeping import Command, Kept, keep_all, own_tools, until_told
-from pipeline.operating.settings import Servers, prefect_environment, read_state, write_state
+from pipeline.operating.settings import Servers, forget_state, prefect_environment, read_state, write_state
 
 log = logging.getLogger("server")
 
@@ -57,26 +58,23 @@ def serve(root: Path, where: Listening) -> None:
         )
     store = store_address(root)
     elsewhere = store if is_server(store) else None
-    ports = {"--port": where.prefect_port} | ({} if elsewhere else {"--mlflow-port": where.mlflow_port})
-    for option, port in ports.items():
-        _check_port(where.host, option, port)
     mine = _reachable(where.host)
     servers = Servers(f"http://{mine}:{where.prefect_port}/api", elsewhere or f"http://{mine}:{where.mlflow_port}")
-    kept = [Kept(_prefect(root, where, servers))]
-    healths = [f"{servers.prefect}/health"]
+    _check_port(where.host, "--port", where.prefect_port)
+    kept = {f"{servers.prefect}/health": Kept(_prefect(root, where, servers))}
     if elsewhere is None:
+        _check_port(where.host, "--mlflow-port", where.mlflow_port)
         (root / "mlruns").mkdir(exist_ok=True)
-        kept.append(Kept(_mlflow(root, where, store)))
-        healths.append(f"{servers.mlflow}/health")
+        kept[f"{servers.mlflow}/health"] = Kept(_mlflow(root, where, store))
     with until_told() as stop:
-        threads = keep_all(kept, stop)
+        threads = keep_all(list(kept.values()), stop)
         try:
-            if _healthy(healths, kept, stop):
-                state = write_state(root, servers)
+            if _healthy(kept, stop):
+                write_state(root, servers)
                 _tell(servers, where)
                 stop.wait()
-                state.unlink(missing_ok=True)
         finally:
+            forget_state(root)
             stop.set()
             for thread in threads:
                 thread.join()
@@ -146,18 +144,19 @@ def _mlflow(root: Path, where: Listening, store: str) -> Command:
     if where.allowed_hosts:
         words += ["--allowed-hosts", ",".join(("localhost:*", "127.0.0.1:*", *where.allowed_hosts))]
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    environment.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # seven idle processes for chat bots
     return Command("MLflow's server", words, root, own_tools(environment), root / "scratch/logs/mlflow.log", _GRACE)
 
 
-def _healthy(healths: list[str], kept: list[Kept], stop: threading.Event) -> bool:
-    """Wait until every server answers; False if it was told to stop meanwhile."""
+def _healthy(kept: Mapping[str, Kept], stop: threading.Event) -> bool:
+    """Wait until every server answers at its address; False if it was told to stop meanwhile."""
     limit = time.monotonic() + _START
-    waiting = list(healths)
+    waiting = dict(kept)
     with httpx.Client(timeout=5.0, trust_env=False) as client:
         while waiting and not stop.wait(_TICK):
-            waiting = [url for url in waiting if not _answers(client, url)]
-            for one in kept:
-                if waiting and (one.deaths >= _HOPELESS or time.monotonic() > limit):
+            waiting = {url: one for url, one in waiting.items() if not _answers(client, url)}
+            for one in waiting.values():
+                if one.deaths >= _HOPELESS or time.monotonic() > limit:
                     raise ServerStartError(f"{one.command.name} does not start; see {one.command.log}{_last_line(one)}")
     return not stop.is_set()
 

@@ -32,6 +32,7 @@ def prefect_environment(root: Path) -> dict[str, str]:
     wanted = {
         **QUIET,
         "PREFECT_HOME": str((root / "scratch" / "prefect").resolve()),
+        "PREFECT_CLIENT_MAX_RETRIES": "7",  # 2 + 4 + ... s: a flow run outlives a server that is away for minutes
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # migrations of the first start
         "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
         "PREFECT_WORKER_QUERY_SECONDS": "2",
@@ -76,6 +77,12 @@ def write_state(root: Path, servers: Servers) -> Path:
     fresh.write_text(json.dumps(state) + "\n")
     fresh.replace(path)
     return path
+
+
+def forget_state(root: Path) -> None:
+    """The servers of this process are ending; what another one wrote down stays."""
+    if read_state(root).get("pid") == str(os.getpid()):
+        (root / _STATE).unlink(missing_ok=True)
 
 
 def begun_at(pid: int) -> str | None:
