@@ -218,6 +218,22 @@ def test_a_reverted_champion_is_recorded_and_not_promoted_again_by_itself(projec
     assert [move.what for move in registered(project).history()] == ["promoted", "promoted", "reverted", "promoted"]
 
 
+def test_what_was_taken_back_does_not_keep_a_lesser_one_from_being_promoted(project: Path) -> None:
+    consider(project, "demo")
+    heard(project, BETTER)
+    revert(project, "demo", "flat", "its mouths are odd")
+    verdict = heard(project, BETTER, replace(BETTER, seed="s1", similarity=0.58))
+    assert (verdict.state, verdict.title, verdict.champion) == ("promoted", "freeze_g, seed s1, no swap", 3)
+
+
+def test_a_reversal_lets_nobody_in_by_the_back_door_of_the_same_comparison(project: Path) -> None:
+    consider(project, "demo")
+    heard(project, BETTER, replace(BETTER, seed="s1", similarity=0.58))
+    revert(project, "demo", "flat", "odd mouths")
+    (verdict,) = consider(project, "demo")
+    assert (verdict.state, verdict.champion, len(registered(project).versions())) == ("unchanged", 1, 2)
+
+
 def test_without_a_champion_before_there_is_nothing_to_revert_to(project: Path) -> None:
     consider(project, "demo")
     with pytest.raises(RegistryError, match="no champion before version 1"):
