@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.running.family import started
+from pipeline.running.lease import TTL
 from pipeline.running.supervise import GRACE
 
 State = Literal["ran", "failed", "refused", "busy", "lost"]
@@ -49,13 +50,14 @@ class Execution:
     run: str  # of DVC, by the mark all its processes have
 
 
-def write_guard(folder: Path, rules: Rules, grace: float = GRACE) -> Path:
+def write_guard(folder: Path, rules: Rules, grace: float = GRACE, ttl: float = TTL) -> Path:
     """Write the script to give DVC as ``SHELL``, and its rules beside it.
 
     Args:
         folder: made if it does not exist; the script is of no use without it.
         rules: see there.
         grace: seconds a stage has to save its state when it is asked to end.
+        ttl: seconds without a sign of life after which a lease may be taken over; the same on all machines.
 
     Returns: the script.
     """
@@ -64,7 +66,7 @@ def write_guard(folder: Path, rules: Rules, grace: float = GRACE) -> Path:
     told: dict[str, Any] = {
         "allowed": rules.allowed, "pool": rules.pool, "pools": dict(rules.pools),
         "leases": str(rules.leases.absolute()) if rules.leases else None, "ledger": str(rules.ledger.absolute()),
-        "shell": shell, "options": _OPTIONS.get(Path(shell).name, []), "grace": grace,
+        "shell": shell, "options": _OPTIONS.get(Path(shell).name, []), "grace": grace, "ttl": ttl,
     }  # fmt: skip
     settings = folder / "rules.json"
     settings.write_text(json.dumps(told))

@@ -4,7 +4,8 @@ DVC starts this before every stage, so it imports little. ``pipeline.running.gua
 ledger.
 """
 
-# ruff: noqa: PTH (pathlib would be a fifth of the time this costs before every stage)
+# pathlib would be a fifth of the time this takes before every stage
+# ruff: noqa: PTH123
 
 from __future__ import annotations
 
@@ -13,9 +14,10 @@ import os
 import signal
 import sys
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 from pipeline.running.family import adopt_orphans, below, end, reap, started
+from pipeline.running.lease import Lease, LeaseBusy
 
 REFUSED, BUSY, INTERRUPTED = 5, 9, 75  # exit codes, as everywhere in this project
 MARK = "CARTOON_RUN"  # environment variable that all processes of one run of DVC share
@@ -45,10 +47,33 @@ def _why_refused(stage: str, rules: dict[str, Any]) -> str:
 
 
 def run(command: str, stage: str, rules: dict[str, Any]) -> int:
-    """Run one command of a stage to its end.
+    """Run one command of a stage to its end, alone in the world if there are leases.
 
-    Returns: the exit code for DVC.
+    Returns: the exit code for DVC, which takes the result if it is 0.
     """
+    if rules["leases"] is None:
+        return _execute(command, stage, rules, None)
+    agent, mark = os.environ.get("CARTOON_AGENT", ""), os.environ.get(MARK, "")
+    dvc = os.getppid()
+    try:
+        lease = Lease.acquire(rules["leases"], stage, rules["ttl"], agent, mark)
+    except LeaseBusy as busy:
+        note(rules["ledger"], stage, "busy", code=BUSY)
+        leave(BUSY, str(busy))
+    except OSError as error:
+        note(rules["ledger"], stage, "failed", code=REFUSED)
+        leave(REFUSED, f"{rules['leases']}: a lease cannot be written ({error.strerror}); free the place, or "
+                     "name another folder by CARTOON_LEASES")  # fmt: skip
+    os.set_inheritable(lease.lock, True)  # whoever could still write holds the lease
+    code = _execute(command, stage, rules, lease)
+    if code == 0 and os.getppid() == dvc:
+        lease.leave_to(dvc)
+    else:
+        lease.release()
+    return code
+
+
+def _execute(command: str, stage: str, rules: dict[str, Any], lease: Lease | None) -> int:
     adopt_orphans()
     dvc = os.getppid()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -57,16 +82,23 @@ def run(command: str, stage: str, rules: dict[str, Any]) -> int:
     environment = {**os.environ, "SHELL": rules["shell"]}
     shell = [rules["shell"], *rules["options"], "-c", command]
     child = os.posix_spawn(shell[0], shell, environment, setpgroup=0, setsigmask=before)
+    if lease:
+        lease.give_to(child)
     codes: dict[int, int] = {}
-    stopped = False
-    while child not in codes and not stopped:
+    stopped = lost = False
+    while child not in codes and not stopped and not lost:
         caught = signal.sigtimedwait(_SIGNALS, _TICK)
         stopped = (caught is not None and caught.si_signo != signal.SIGCHLD) or os.getppid() != dvc
+        lost = lease is not None and lease.lost
         codes |= reap()
-    end(lambda: below(os.getpid()), rules["grace"])
+    end(lambda: below(os.getpid()), 0.0 if lost else rules["grace"])  # what another has now must not be written to
     codes |= reap()
     code = _interrupted(codes) if stopped else _as_shells_do(codes[child])
-    note(rules["ledger"], stage, "failed" if code else "ran", begun=begun, code=code, seconds=time.monotonic() - clock)
+    state = "failed" if code else "ran"
+    if lease and not lease.held():
+        code, state = BUSY, "lost"
+        sys.stderr.write(f"error: {stage}: its lease was taken over meanwhile; what this run made is not used\n")
+    note(rules["ledger"], stage, state, begun=begun, code=code, seconds=time.monotonic() - clock)
     return code
 
 
@@ -91,7 +123,7 @@ def note(ledger: str, stage: str, state: str, **more: float) -> None:
     os.close(file)
 
 
-def leave(code: int, why: str = "") -> None:
+def leave(code: int, why: str = "") -> NoReturn:
     """Exit without the interpreter's long goodbye."""
     if why:
         sys.stderr.write(f"error: {why}\n")
