@@ -7,6 +7,7 @@ import logging
 import os
 import sqlite3
 import sys
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -50,17 +51,49 @@ def experiments(address: str) -> list[tuple[int, str]]:
 
 def links(address: str, experiment: int) -> list[tuple[str, str]]:
     """Titles and addresses (without the host) of what to look at: the views its runs recorded, then all newest runs."""
+    query = "select key, value from experiment_tags where experiment_id = ? and key like ? order by key"
+    return links_of(str(experiment), dict(_ask(address, query, (experiment, f"{TAG}%"))))
+
+
+def links_of(experiment: str, tags: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Titles and addresses (without the host) of what an experiment's tags say there is to look at."""
     page = f"/#/experiments/{experiment}/runs?workflowType=machine_learning"
     newest = quote("tags.latest = 'true'")
     found = []
-    query = "select key, value from experiment_tags where experiment_id = ? and key like ? order by key"
-    for key, value in _ask(address, query, (experiment, f"{TAG}%")):
+    for key, value in sorted(tags.items()):
+        if not key.startswith(TAG):
+            continue
         try:
             title = str(json.loads(value)["name"])
         except (ValueError, KeyError, TypeError):
             continue  # shared by someone in MLflow's pages, without a name
         found.append((title, f"{page}&viewStateShareKey={quote(key.removeprefix(TAG))}&compareRunsMode=CHART"))
     return [*found, ("newest runs", f"{page}&searchFilter={newest}")]
+
+
+def sights(server: str, profile: str) -> list[tuple[str, str, str]]:
+    """Titles, addresses and descriptions of an MLflow server's pages about a profile: its report first, if it has one.
+
+    Raises: httpx.HTTPError if it does not answer within seconds; MlflowException if it refuses.
+    """
+    import httpx
+    from mlflow.tracking import MlflowClient
+
+    server = server.rstrip("/")
+    httpx.get(f"{server}/health", timeout=5).raise_for_status()  # MLflow's client would try for minutes
+    client = MlflowClient(server)
+    experiment = client.get_experiment_by_name(profile)
+    if experiment is None:
+        return []
+    number = str(experiment.experiment_id)
+    pages = client.search_runs([number], "tags.stage = 'page' and tags.latest = 'true'", max_results=1)
+    report = [
+        ("Report", f"{server}/#/experiments/{number}/runs/{run.info.run_id}/artifacts/index.html",
+         "the whole comparison as one page: figures, faces, tables")
+        for run in pages
+    ]  # fmt: skip
+    views = [(title, server + link, "in MLflow") for title, link in links_of(number, experiment.tags)]
+    return [*report, *views, ("Champions", f"{server}/#/models?searchQuery=cartoon-{quote(profile)}", "in MLflow")]
 
 
 def _ask(address: str, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:

@@ -7,16 +7,14 @@ when the retraining is done. The next look finds out where things stand by these
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pipeline import digests
+from pipeline.asking import AskError, ask_source
 from pipeline.contents import ContentError, Seen, is_still, stamp, take_in
 from pipeline.digests import Change
 from pipeline.lockfile import is_reproduced
@@ -28,14 +26,6 @@ from pipeline.running.clones import git
 Publish = Literal["branch", "review", "off"]
 State = Literal["unchanged", "changed", "under way", "proposed", "failed"]
 _LISTED = 50  # news in a commit's message
-
-
-class WatchError(Exception):
-    """A dataset could not be looked at."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 class GivenUpError(Exception):
@@ -104,7 +94,7 @@ def look(post: Post, profile: str, dataset: str, watch: Watch, remote: str | Non
         watch: the settings.
         remote: DVC remote that new content goes to; None if the cache is shared.
 
-    Raises: WatchError, ManifestError, ContentError, CloneError, GivenUpError: exceptions with an ``exit_code`` and one
+    Raises: AskError, ManifestError, ContentError, CloneError, GivenUpError: exceptions with an ``exit_code`` and one
         message. What was committed before stays.
     """
     rules = watch.datasets.get(dataset, Rules(watch.publish, None))
@@ -201,34 +191,20 @@ class _Visit:
 
     def _new_commit(self, rules: Rules) -> tuple[list[str], str | None]:
         """Ask for news and commit them in the clone; None if the manifest is as it was."""
-        found = self._ask_source(rules.list)
-        news = [str(line) for line in found["news"]]
-        if found["kept"] == "code":
+        try:
+            found = ask_source(self.post.folder, self.profile, self.dataset, rules.list)
+        except AskError as error:
+            raise AskError(f"{error}{self.hint()}", error.exit_code) from error
+        if found.kept == "code":
             return [], None
-        if found["kept"] == "git":
-            paths = [str(found["manifest"])]
-        else:
+        news, paths = found.news, [str(found.manifest)]
+        if found.kept == "dvc":
             paths, news = self._content(news)
         paths = [path for path in paths if (self.post.folder / path).exists()]
         if not paths:
             return news, None
-        kind = found["source"]
-        subject = f"New data of {self.dataset} ({kind}) in {self.profile}"
+        subject = f"New data of {self.dataset} ({found.source}) in {self.profile}"
         return news, self.post.commit(paths, "\n".join([subject, "", *news[:_LISTED]]).rstrip())
-
-    def _ask_source(self, address: str | None) -> dict[str, Any]:
-        command = [sys.executable, "-m", "stages.sources", "look", self.dataset, "--profile", self.profile, "--json"]
-        command += ["--list", address] if address is not None else []
-        folder = self.post.folder
-        result = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-        )  # fmt: skip
-        if result.returncode != 0:
-            lines = result.stderr.strip().splitlines() or ["no message"]
-            said = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1])
-            raise WatchError(f"{self.dataset}: {said.removeprefix('error: ')}{self.hint()}", result.returncode)
-        answer: dict[str, Any] = json.loads(result.stdout.strip().splitlines()[-1])
-        return answer
 
     def hint(self) -> str:
         """Say so if what is missing in the clone lies in the project, where git does not see it."""

@@ -15,13 +15,15 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from pipeline.conductor import conduct
-from pipeline.flows.reproduce import patience_of
+from pipeline.flows.reproduce import Choice, patience_of
 from pipeline.flows.signals import signals_reach_the_stages
-from pipeline.graph import cache_folder, narrow, read_graph, select, stale_stages, to_run
+from pipeline.graph import narrow, read_graph, select, stale_stages, to_run
 from pipeline.jobs import Job, Outcome, StagesFailed, judge, plan_jobs
 from pipeline.params import read_params
-from pipeline.profiles import dvcfile_of
+from pipeline.profiles import dvcfile_of, name_of
 from pipeline.running.guard import Rules
+from pipeline.running.lease import Lease
+from pipeline.running.names import folder_lease, lease_folder
 from pipeline.running.process import Lanes, make_lanes, run_job
 from pipeline.scheduling import read_scheduling
 
@@ -53,10 +55,15 @@ def reproduce_here(
     """
     _quiet_known_failures()
     folder = Path(root).resolve()
-    dvcfile = dvcfile_of(folder, profile)
-    whole = select(read_graph(folder), dvcfile, targets or ())
+    with Lease.acquire(lease_folder(folder), folder_lease(name_of(folder, profile), folder), what="without agents"):
+        return _reproduce(folder, Choice(profile, dataset, method, tuple(targets or ())), gpu_slots)
+
+
+def _reproduce(folder: Path, choice: Choice, gpu_slots: int | None) -> list[str]:
+    dvcfile = dvcfile_of(folder, choice.profile)
+    whole = select(read_graph(folder), dvcfile, choice.targets)
     stale = stale_stages(folder, dvcfile)
-    graph = narrow(whole, dataset, method, set(to_run(whole, stale)))
+    graph = narrow(whole, choice.dataset, choice.method, set(to_run(whole, stale)))
     chosen = to_run(graph, stale)
     scheduling = read_scheduling((folder / dvcfile).with_name("params.yaml"))
     jobs = plan_jobs(chosen, scheduling.short)
@@ -82,7 +89,7 @@ class _Threads:
     def __init__(self, root: Path, lanes: Lanes) -> None:
         self._root = root
         self._lanes = lanes
-        self._leases = cache_folder(root) / "leases"
+        self._leases = lease_folder(root)
         self._told: dict[tuple[str, ...], list[Outcome]] = {}
         self._ended: SimpleQueue[Job] = SimpleQueue()
 

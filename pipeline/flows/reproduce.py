@@ -15,6 +15,7 @@ from prefect import flow
 from prefect.states import Cancelled
 
 from pipeline.conductor import Patience, conduct, with_place
+from pipeline.contents import bring_content
 from pipeline.flows.pools import HERE, Pools, RunCancelled, Task, clear_leftovers
 from pipeline.flows.signals import signals_reach_the_stages
 from pipeline.graph import Graph, StageNode, cache_folder, dvc_command, narrow, read_graph, select, to_run
@@ -24,7 +25,8 @@ from pipeline.running.desk import Desk, check_out_results, open_desk
 from pipeline.running.exchange import Exchange
 from pipeline.running.guard import Rules, read_ledger, write_guard
 from pipeline.running.lease import Lease
-from pipeline.running.process import execute, run_job
+from pipeline.running.names import coordinator_lease, lease_folder
+from pipeline.running.process import GROUPS, execute, run_job
 from pipeline.scheduling import Scheduling, read_scheduling
 
 log = logging.getLogger("run")
@@ -95,11 +97,11 @@ class _Run:
         self.began = time.time()
 
     def to_the_end(self) -> list[str]:
-        leases = Path(os.environ.get("CARTOON_LEASES") or cache_folder(self.root) / "leases")
-        with Lease.acquire(leases, f"coordinator of {self.profile}", what="a coordinated run"):
+        with Lease.acquire(lease_folder(self.root), coordinator_lease(self.profile), what="a coordinated run"):
             desk = open_desk(self.root, self.profile, self.branch, self.remote)
             dvcfile = dvcfile_of(desk.folder, self.choice.profile)
             exchange = Exchange.of(desk.folder, self.remote)
+            bring_content(desk.folder, self.remote)
             exchange.fetch([dvcfile])
             whole = select(read_graph(desk.folder), dvcfile, self.choice.targets)
             graph, missing = self._missing(desk, dvcfile, whole)
@@ -132,6 +134,7 @@ class _Run:
             with signals_reach_the_stages(also=backend.stop):
                 outcomes = conduct(jobs, chosen, backend, patience_of(scheduling))
         except RunCancelled:
+            GROUPS.terminate()  # what runs here
             backend.stop()
             raise
         self._judge(desk, outcomes)
@@ -171,10 +174,10 @@ class _Run:
         self._notes(desk, outcomes, commit, None)
 
     def _notes(self, desk: Desk, outcomes: dict[str, Outcome], commit: str | None, failed: str | None) -> None:
-        from pipeline.flows.notes import RunReport, publish
-        from pipeline.registry import consider
-
         try:
+            from pipeline.flows.notes import RunReport, publish
+            from pipeline.registry import consider
+
             verdicts = [] if failed else consider(desk.folder, self.profile)
             report = RunReport(
                 profile=self.profile, rev=desk.rev, commit=commit, outcomes=list(outcomes.values()), began=self.began,

@@ -32,7 +32,7 @@ __all__ = [
     "run_job", "run_stage",
 ]  # fmt: skip
 
-_GRACE = GRACE  # seconds a stage has to save its state after SIGTERM
+_GRACE = float(os.environ.get("CARTOON_GRACE") or GRACE)  # seconds a stage has to save its state after SIGTERM
 _TTL = TTL  # seconds without a sign of life after which another machine may take over a stage
 _POLL = 1.0  # s between looks at a stage that somebody else runs
 _TICK = 0.5  # s between looks at whether the supervisor still lives
