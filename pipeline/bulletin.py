@@ -21,6 +21,7 @@ _PICTURE = 1400  # px, the width at which faces of 128 px are still faces on a p
 _QUALITY = 85
 _MOST_NAMED = 12  # stages in a sentence
 _COLUMNS = ("style", "method", "gates", "KID", "similarity", "with layers of the source", "KID", "similarity")
+_WORDS = ("style", "method", "gates", "with layers of the source")  # columns that are read, not compared
 _NOTE = (
     "KID x 10³ to the drawings: 0 is the drawings themselves; similarity: 1 is the same face, 0 no closer than another "
     "person's; first without a swap, then with the recommended layers of the source."
@@ -59,7 +60,7 @@ def headline(report: RunReport) -> str:
     """One sentence without marks: how it ended, what ran, how long it took."""
     counts = summary(report.outcomes)
     did = ", ".join(f"{counts[state]} {words}" for state, words in _STATES if counts.get(state))
-    stages = f"{did} of {len(report.outcomes)} stages" if did else "every stage was up to date"
+    stages = f"of {len(report.outcomes)} stages {did}" if did else "every stage was up to date"
     how = "failed" if report.failed else "finished"
     return f"{report.profile} {how} in {duration(report.ended - report.began)}: {stages}"
 
@@ -177,7 +178,7 @@ def _comparison(folder: Path) -> Iterator[str]:
     """Yield the sentences of a comparison, then its table; nothing without one."""
     if (folder / "table.md").is_file():
         text = (folder / "table.md").read_text(encoding="utf-8")
-        said = [line for line in text.split("\n### ")[0].splitlines() if line and not line.startswith(("|", "#"))]
+        said = [line for line in text.split("\n### ")[0].splitlines() if line.startswith("**")]
         yield "\n\n".join(said)
     if (folder / "metrics.json").is_file():
         methods = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
@@ -187,7 +188,7 @@ def _comparison(folder: Path) -> Iterator[str]:
 
 def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     yield f"| {' | '.join(_COLUMNS)} |"
-    yield f"| {' | '.join('---' if name in ('style', 'method', 'gates') else '--:' for name in _COLUMNS)} |"
+    yield f"| {' | '.join('---' if name in _WORDS else '--:' for name in _COLUMNS)} |"
     for row in rows:
         yield f"| {' | '.join(row)} |"
 

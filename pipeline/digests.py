@@ -14,6 +14,7 @@ from typing import Any
 
 EVENT = "dataset.changed"
 FLOW = "reproduce"  # which retrains
+_BUSY = "LeaseBusy"  # in the state of a run that found another one at work
 _PAGE = 200  # runs per question; the server gives no more
 _UNDER_WAY = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
 
@@ -74,8 +75,15 @@ def under_way(change: Change) -> str | None:
 
 
 def failures(change: Change, since: datetime) -> int:
-    """How many retrainings of this version have failed since a moment; those that died are not counted."""
-    return sum(run.start_time is not None and run.start_time >= since for run in _runs(("FAILED",), change))
+    """How many retrainings of this version have failed since a moment.
+
+    Those that died are not counted, nor those that found another coordinator at work: both may do better next time.
+    """
+    counted = 0
+    for run in _runs(("FAILED",), change):
+        busy = _BUSY in str(run.state.message if run.state else "")
+        counted += not busy and run.start_time is not None and run.start_time >= since
+    return counted
 
 
 def _runs(states: tuple[str, ...], change: Change) -> list[Any]:

@@ -10,10 +10,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pipeline.telemetry import silence
 
@@ -55,17 +56,9 @@ def read_graph(root: Path) -> dict[str, StageNode]:
 
     Raises: GraphError if there is no DVC project or a dvc.yaml is wrong.
     """
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
-    silence()
-    try:
-        with Repo(str(root)) as repo:
-            edges = repo.index.graph
-            nodes = {node.name: node for node in (_node(root, stage, edges) for stage in repo.index.stages)}
-    except DvcException as error:
-        cause = f": {error.__cause__}" if error.__cause__ else ""
-        raise GraphError(f"{root}: DVC cannot read the pipeline: {error}{cause}") from error
+    with _repo(root) as repo:
+        edges = repo.index.graph
+        nodes = {node.name: node for node in (_node(root, stage, edges) for stage in repo.index.stages)}
     return {name: nodes[name] for name in _ordered(nodes)}
 
 
@@ -85,6 +78,51 @@ def _node(root: Path, stage: object, edges: object) -> StageNode:
         method=meta.get("method"),
         published=any(not out.use_cache for out in stage.outs),
     )
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file or folder that dvc.lock says a stage has made."""
+
+    stage: str  # DVC's address
+    dvcfile: str  # relative to the root
+    path: Path
+    md5: str  # ends in .dir for a folder
+    cached: bool  # else git keeps it
+
+
+def read_outputs(root: Path) -> list[Output]:
+    """Read what every dvc.lock below ``root`` says has been made.
+
+    Raises: GraphError if there is no DVC project or a dvc.yaml is wrong.
+    """
+    with _repo(root) as repo:
+        return [
+            Output(
+                stage=_from_root(root, stage),
+                dvcfile=os.path.relpath(stage.path, root),
+                path=Path(out.fs_path),
+                md5=out.hash_info.value,
+                cached=out.use_cache,
+            )
+            for stage in repo.index.stages
+            for out in stage.outs
+            if out.hash_info and out.protocol == "local"
+        ]
+
+
+@contextmanager
+def _repo(root: Path) -> Iterator[Any]:
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    silence()
+    try:
+        with Repo(str(root)) as repo:
+            yield repo
+    except DvcException as error:
+        cause = f": {error.__cause__}" if error.__cause__ else ""
+        raise GraphError(f"{root}: DVC cannot read the pipeline: {error}{cause}") from error
 
 
 def _from_root(root: Path, stage: object) -> str:

@@ -54,7 +54,7 @@ class Verdict:
     why: str  # one sentence with the numbers
     version: int | None = None  # of the candidate
     champion: int | None = None  # version that is champion now
-    title: str = ""  # of the candidate
+    title: str = ""  # of the candidate, else of the champion
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def judge(new: Numbers, old: Numbers, scale: Scale, rules: ChampionParams) -> Ju
         losses.append(f"it loses more than {rules.max_similarity_loss:g} of similarity")
     short = [] if gain > needed else [f"{needed:.3f} is needed"]
     numbers = (
-        f"worth {scale.worth(new):.3f} against {scale.worth(old):.3f} ({gain:+.3f} ± {error:.3f}): KID on held-out "
+        f"Worth {scale.worth(new):.3f} against {scale.worth(old):.3f} ({gain:+.3f} ± {error:.3f}): KID on held-out "
         f"images {new.kid:.1f} against {old.kid:.1f}, similarity {new.similarity:.3f} against {old.similarity:.3f}"
     )
     why = "; ".join([numbers, *short, *losses])
@@ -101,18 +101,20 @@ class Hearing:
         model.create(*describe(self._contest))
         model.settle()
         versions = model.versions()
-        if pending := [one for one in versions if _VERDICT not in one.tags]:
+        if pending := [one for one in versions if SHA256 in one.tags and _VERDICT not in one.tags]:
             return self._decide(pending[-1])
         if model.tag(_CONSIDERED) == self._digest:
-            return self._said("unchanged", "this comparison was considered before")
-        taken_back = {one.tags[SHA256] for one in versions if one.tags.get(REVERTED) == "true"}
+            return self._said("unchanged", "This comparison was considered before")
+        taken_back = {one.tags.get(SHA256) for one in versions if one.tags.get(REVERTED) == "true"}
         candidates = [one for one in self._contest.candidates if one.sha256 not in taken_back]
         if not candidates:
-            return self._close("none", f"no generator may be champion: {self._barred(len(taken_back))}")
+            return self._close("none", f"No generator may be champion: {self._barred(len(taken_back))}")
         chosen = self._choose(candidates, versions)
-        known = next((one for one in versions if one.tags[SHA256] == chosen.sha256), None)
+        known = next((one for one in versions if one.tags.get(SHA256) == chosen.sha256), None)
         if known is not None:
-            return self._close("unchanged", f"the best one, {chosen.title}, was considered before", known, chosen.title)
+            return self._close(
+                "unchanged", f"Its best generator, {chosen.title}, was considered before", known, chosen.title
+            )
         run_id, source = register_files(self._root, self._contest, chosen)
         return self._decide(model.add(source, run_id, self._tags(chosen), chosen.title))
 
@@ -136,7 +138,7 @@ class Hearing:
         else:
             state, why = self._judged(version, champion)
             if state in ("first", "promoted"):
-                numbers = {"new": version.tags["numbers"], "old": champion.tags["numbers"] if champion else None}
+                numbers = {"new": version.tags["numbers"], "old": champion.tags.get("numbers") if champion else None}
                 self._model.move("promoted", number, why, numbers)
         self._model.mark(number, {_WHY: why, _VERDICT: state})
         self._model.set_tag(_CONSIDERED, version.tags[_CONSIDERED])
@@ -146,7 +148,7 @@ class Hearing:
         new, scale = _numbers(version), self._contest.scale
         alone = f"KID on held-out images {new.kid:.1f}, similarity {new.similarity:.3f}"
         if champion is None:
-            return "first", f"the first one that passes the gates: {alone}"
+            return "first", f"The first one that passes the gates: {alone}"
         changed = self._changes(champion, version)
         if changed:
             what = f"{alone}; version {champion.version} was measured with another {' and '.join(changed)}"
@@ -165,6 +167,8 @@ class Hearing:
 
     def _changes(self, champion: ModelVersion, version: ModelVersion | None = None) -> list[str]:
         """Return what keeps a champion's numbers from being compared, in words."""
+        if "basis" not in champion.tags:
+            return ["program, or not at all"]  # somebody registered it by hand
         theirs: dict[str, str] = json.loads(champion.tags["basis"])
         ours: Mapping[str, str] = self._contest.basis if version is None else json.loads(version.tags["basis"])
         return [_CHANGED[name] for name, value in ours.items() if theirs.get(name) != value]
@@ -174,8 +178,8 @@ class Hearing:
         plain: dict[str, Any] = {name: getattr(one, name) for name in ("method", "seed", "snapshot", "swap", "level")}
         plain |= {f"gate_{name}": value for name, value in one.gates.items()}
         plain |= {
-            "kid": f"{one.numbers.kid:.6g}",
-            "similarity": f"{one.numbers.similarity:.6g}",
+            "kid": f"{one.numbers.kid:.4g}",
+            "similarity": f"{one.numbers.similarity:.4g}",
             "kimg": f"{one.kimg:g}",
         }
         exact = {"numbers": asdict(one.numbers), "basis": self._contest.basis}
@@ -196,7 +200,11 @@ class Hearing:
 
     def _said(self, state: State, why: str, version: ModelVersion | None = None, title: str = "") -> Verdict:
         number = None if version is None else int(version.version)
-        return Verdict(self._contest.dataset, self._model.name, state, why, number, self._model.alias(CHAMPION), title)
+        champion = self._champion(self._model.versions())
+        if champion is not None and not title:
+            title = champion.tags.get("title", "")
+        now = None if champion is None else int(champion.version)
+        return Verdict(self._contest.dataset, self._model.name, state, why, number, now, title)
 
 
 def _numbers(version: ModelVersion) -> Numbers:

@@ -166,9 +166,11 @@ def open_post(root: Path, profile: str, branch: str | None, remote: str | None) 
             f"{root}: no branch is checked out here (HEAD is a commit), so there is none to watch; check one out or "
             "name one of origin"
         )
-    folder = root.resolve() / "scratch" / "watcher" / profile
+    scratch = root / "scratch"
+    scratch.mkdir(exist_ok=True)
+    folder = scratch.resolve() / "watcher" / profile
     with _alone(folder.with_name(f"{profile}.lock"), profile):
-        make_clone(source, folder, cache=cache_folder(root).resolve(), remote=remote, scratch=root / "scratch")
+        make_clone(source, folder, cache=cache_folder(root).resolve(), remote=remote, scratch=scratch)
         project = here if (here / "dvc.yaml").exists() else root.resolve()
         yield Post(folder, watched, source, project)
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 from pipeline.params import read_params
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
-_RESERVED = ("tracking", "prefect")  # folders of scratch/ that are no profile's
+_RESERVED = ("tracking", "prefect", "coordinator", "watcher")  # folders of scratch/ that are no profile's
 
 
 class ProfileError(Exception):

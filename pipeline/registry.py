@@ -216,10 +216,10 @@ def export(root: Path, profile: str, dataset: str, out: Path) -> int:
 def _check(file: Path, version: ModelVersion) -> None:
     with file.open("rb") as content:
         found = hashlib.file_digest(content, "sha256").hexdigest()
-    if found != version.tags[SHA256]:
+    if found != version.tags.get(SHA256):
         raise RegistryError(
             f"{version.name}, version {version.version}: the weights in MLflow have sha256 {found}, but "
-            f"{version.tags[SHA256]} was registered; do not use them: `champion revert`, or restore MLflow's artifacts",
+            f"{version.tags.get(SHA256)} was registered; restore MLflow's artifacts, or `champion revert`",
             4,
         )
 

@@ -85,8 +85,8 @@ def _shown(standing: Standing) -> Iterable[str]:
         tags, number = version.tags, int(version.version)
         name = names.get(number, "")
         verdict = f"{tags.get('verdict', 'not judged yet')}{', taken back' if tags.get('reverted') == 'true' else ''}"
-        numbers = f"KID {float(tags['kid']):.1f}, similarity {float(tags['similarity']):.3f}"
-        yield f"  {number:3d} {name:8s}  {tags['title']}: {numbers}; {verdict}"
+        numbers = f"KID {tags.get('kid', '?')}, similarity {tags.get('similarity', '?')}"
+        yield f"  {number:3d} {name:8s}  {tags.get('title', 'registered by hand')}: {numbers}; {verdict}"
     for move in standing.history:
         before = f" (before: {move.before})" if move.before is not None else ""
         yield f"  {move.when}  {move.what}: version {move.version}{before}: {move.why}"

@@ -1,14 +1,17 @@
-"""``cartoon-pipeline verify``: is everything as it was written?"""
+"""``cartoon-pipeline verify`` and ``doctor``: is everything as it was written, and is this machine ready?"""
 
 from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from pipeline.commands.common import Commands, root_of
+from pipeline.commands.common import CommandError, Commands, root_of
 
 
 class DamagedError(Exception):
@@ -18,29 +21,52 @@ class DamagedError(Exception):
 
 
 def add(commands: Commands) -> None:
-    """Add the command ``verify``."""
+    """Add the commands ``verify`` and ``doctor``."""
     verify = commands.add_parser("verify", help="re-hash every output against its manifest, and DVC's cache")
     verify.add_argument("--profile", help="default: all profiles")
+    verify.add_argument("--remote", metavar="NAME", help="check the objects of this DVC remote instead, a folder")
+    verify.add_argument(
+        "--quarantine", action="store_true", help="move what is damaged aside, so that DVC makes or brings it again"
+    )
     verify.set_defaults(command=_verify)
 
 
 def _verify(arguments: argparse.Namespace) -> None:
-    from pipeline.graph import cache_folder
+    from pipeline.graph import cache_folder, read_outputs
     from pipeline.profiles import dvcfile_of
-    from pipeline.verify import Damage, verify_cache, verify_outputs
+    from pipeline.running.exchange import Remote
+    from pipeline.verify import Cache, listings, quarantine, verify_cache, verify_project
 
     root = root_of(arguments)
-    if arguments.profile:
-        dvcfile_of(root, arguments.profile)
-    places = [root / top / (arguments.profile or "") for top in ("work", "reports")]
-    results: list[Path | Damage] = [item for place in places for item in verify_outputs(place)]
-    results += verify_cache(cache_folder(root))
-    damages = [item for item in results if isinstance(item, Damage)]
+    if arguments.remote and arguments.profile:
+        raise CommandError("--remote checks all that is there; expected no --profile beside it")
+    if arguments.remote:
+        place = Remote(root, arguments.remote).folder()
+        cache = Cache(place)
+        damages, also = list(verify_cache(cache)), list(listings(cache))
+        right = "All objects are what their names say."
+    else:
+        place, dvcfile = cache_folder(root), dvcfile_of(root, arguments.profile) if arguments.profile else None
+        outputs = [output for output in read_outputs(root) if dvcfile in (None, output.dvcfile)]
+        folders = [root / top / (arguments.profile or "") for top in ("work", "reports")]
+        (count, damages), also = verify_project(folders, outputs, Cache(place)), []
+        right = f"{count} folders and objects are as they were written."
     for damage in damages:
-        sys.stdout.write(f"{os.path.relpath(damage.path, root)}: {damage.what}\n")
-    if damages:
-        raise DamagedError(
-            f"{len(damages)} damaged files; `dvc checkout --force` brings outputs back from the cache, "
-            "`dvc repro` makes again what the cache does not have"
-        )
-    sys.stdout.write(f"{len(results)} folders are as their manifests say.\n")
+        sys.stdout.write(f"{os.path.relpath(damage.path, root)}: {damage}\n")
+    if not damages:
+        sys.stdout.write(f"{right}\n")
+    elif arguments.quarantine:
+        aside = root / "scratch" / "quarantine" / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+        _say_moved(quarantine([*damages, *also], place, root, aside), root, arguments.remote)
+    else:
+        raise DamagedError(f"{len(damages)} damaged files; the lines above say what brings each one back")
+
+
+def _say_moved(moved: Sequence[Path], root: Path, remote: str | None) -> None:
+    folders = sorted({os.path.relpath(path.parent, root) for path in moved})
+    again = (
+        f"`DVC_SITE_CACHE_DIR=$(mktemp -d) dvc push --remote {remote}` sends them again from where they are right"
+        if remote
+        else "`dvc repro` brings or makes them again"
+    )
+    sys.stdout.write(f"{len(moved)} files moved to {', '.join(folders[:3])}{' ...' * (len(folders) > 3)}; {again}.\n")

@@ -35,7 +35,7 @@ def rules(windows: Windows) -> list[Rule]:
             "cartoon-pipeline: no heartbeat",
             f"A run without a sign of life for {silent} has lost its machine: it is called crashed, so that another "
             "agent gets its work.",
-            _silence(after=[_BEAT], expect=[_BEAT, *_ENDS], seconds=windows.silent_s),
+            _silence(after=[_STARTED, _BEAT], expect=[_BEAT, *_ENDS], seconds=windows.silent_s),
             f"No sign of life for {silent}: its machine is gone",
         ),
         _rule(

@@ -16,6 +16,7 @@ from prefect.runtime import flow_run as own_run
 from prefect.states import Cancelled
 
 from pipeline.conductor import Patience, conduct, with_place
+from pipeline.contents import bring_content
 from pipeline.flows.pools import HERE, Pools, RunCancelled, Task, clear_leftovers
 from pipeline.flows.signals import signals_reach_the_stages
 from pipeline.graph import Graph, StageNode, cache_folder, dvc_command, narrow, read_graph, select, to_run
@@ -107,6 +108,7 @@ class _Run:
             desk = open_desk(self.root, self.profile, self.branch, self.remote)
             dvcfile = dvcfile_of(desk.folder, self.choice.profile)
             exchange = Exchange.of(desk.folder, self.remote)
+            bring_content(desk.folder, self.remote)
             exchange.fetch([dvcfile])
             whole = select(read_graph(desk.folder), dvcfile, self.choice.targets)
             graph, missing = self._missing(desk, dvcfile, whole)
@@ -179,10 +181,10 @@ class _Run:
         self._notes(desk, outcomes, commit, None)
 
     def _notes(self, desk: Desk, outcomes: dict[str, Outcome], commit: str | None, failed: str | None) -> None:
-        from pipeline.flows.notes import RunReport, publish
-        from pipeline.registry import consider
-
         try:
+            from pipeline.flows.notes import RunReport, publish
+            from pipeline.registry import consider
+
             verdicts = [] if failed else consider(desk.folder, self.profile)
             report = RunReport(
                 profile=self.profile, rev=desk.rev, commit=commit, outcomes=list(outcomes.values()), began=self.began,

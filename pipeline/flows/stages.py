@@ -17,6 +17,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
+from pipeline.contents import bring_content
 from pipeline.flows.signals import signals_reach_the_stages
 from pipeline.graph import StageNode, cache_folder
 from pipeline.jobs import Job, Outcome, summary
@@ -70,6 +71,7 @@ def _run(job: Job, rev: str, exchange: str, pools: Mapping[str, str], protocol: 
             f"this agent exchanges results by {shared.identity()}, the coordinator by {exchange}; "
             "start both with the same --cache or --remote"
         )
+    bring_content(clone, os.environ.get("CARTOON_REMOTE") or None)
     shared.fetch(job.names)
     with signals_reach_the_stages(), tempfile.TemporaryDirectory(prefix="job-") as notes:
         rules = Rules(job.names, pool, pools, _leases(clone), Path(notes) / "ledger.jsonl")

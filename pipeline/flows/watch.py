@@ -45,14 +45,15 @@ def watch(
     logger = get_run_logger()
     folder = Path(root or os.environ.get("CARTOON_CLONE") or ".").resolve()
     name = name_of(folder, profile)
-    params = (folder / dvcfile_of(folder, profile)).with_name("params.yaml")
-    settings = read_watch(params)
-    if settings is None:
-        logger.info("%s: no section `watch`, so nothing is watched", params)
-        return []
     remote = os.environ.get("CARTOON_REMOTE") or None
     findings, codes = [], []
     with open_post(folder, name, branch, remote) as post:
+        post.refresh()
+        params = (post.folder / dvcfile_of(post.folder, profile)).with_name("params.yaml")
+        settings = read_watch(params)
+        if settings is None:
+            logger.info("%s: no section `watch`, so nothing is watched", params)
+            return []
         for one in datasets_of(params, dataset):
             finding, code = _look(post, name, one, settings, remote)
             logger.log(logging.ERROR if code else logging.INFO, "%s: %s %s", one, finding.state, finding.said)

@@ -56,6 +56,9 @@ def make_clone(
     _configure(folder, Path(address), cache, remote)
     if scratch is not None:
         _share(folder / "scratch", scratch.resolve())
+        exclude = folder / ".git" / "info" / "exclude"
+        exclude.parent.mkdir(exist_ok=True)
+        exclude.write_text("/scratch\n")  # a link, which the pattern scratch/ of many projects does not name
     return folder
 
 

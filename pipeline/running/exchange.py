@@ -55,7 +55,7 @@ class Exchange(ABC):
 
     @staticmethod
     def of(root: Path, remote: str | None) -> Exchange:
-        """Return the exchange of a clone: through the DVC remote of that name; None is a cache that all machines see."""
+        """Return the exchange of a clone: through the DVC remote of that name, or (None) a cache that all see."""
         return SharedCache(root) if remote is None else Remote(root, remote)
 
     @abstractmethod
@@ -173,6 +173,20 @@ class Remote(Exchange):
         if folder is not None:
             self._check(folder)
             _sweep(folder / "runs")
+
+    def folder(self) -> Path:
+        """Return the folder that this remote is.
+
+        Raises: ExchangeError if it is none, or is not there.
+        """
+        folder = _folder(self._settings())
+        if folder is None:
+            raise ExchangeError(
+                f"remote {self.name}: is no folder, so its objects cannot be hashed in place; `dvc config --local "
+                f"remote.{self.name}.verify true` makes DVC hash each one that it brings", _BAD_SETTING,
+            )  # fmt: skip
+        self._check(folder)
+        return folder
 
     def _check(self, folder: Path) -> None:
         """Refuse a folder that is not there: DVC would make it, on the disk below a mount point for instance."""

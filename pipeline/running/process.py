@@ -12,21 +12,25 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
 
 from pipeline.graph import dvc_command
 from pipeline.jobs import Job, Outcome
 from pipeline.running.family import end, marked
 from pipeline.running.guard import Execution, Rules, read_ledger, write_guard
 from pipeline.running.guarded import MARK
+from pipeline.running.lanes import Lanes, gpu_devices, make_lanes
 from pipeline.running.lease import TTL, wait_free
 from pipeline.running.mend import working_copy
 from pipeline.running.storing import storing
 from pipeline.running.supervise import GRACE
 from pipeline.running.verdict import Transcript, judge, unfinished
+
+__all__ = [
+    "GROUPS", "RETRIED_CODES", "Lanes", "ProcessGroups", "StageFailed", "execute", "gpu_devices", "make_lanes",
+    "run_job", "run_stage",
+]  # fmt: skip
 
 _GRACE = float(os.environ.get("CARTOON_GRACE") or GRACE)  # seconds a stage has to save its state after SIGTERM
 _TTL = TTL  # seconds without a sign of life after which another machine may take over a stage
@@ -35,6 +39,7 @@ _TICK = 0.5  # s between looks at whether the supervisor still lives
 _ROOT = Path(__file__).resolve().parents[2]
 _SUPERVISE = "import sys; sys.path.append(sys.argv.pop(1)); from pipeline.running.supervise import main; main()"
 _EXITED = re.compile(r"failed to run: .*, exited with (-?\d+)")
+_INTERRUPTED = 75  # exit code
 RETRIED_CODES = frozenset({6, 75})  # network trouble, and an interruption that can be continued
 
 
@@ -45,65 +50,6 @@ class StageFailed(Exception):  # noqa: N818 (a result, named by what happened)
         super().__init__(f"{stage} failed with exit code {exit_code}; `dvc repro {stage}` runs it alone")
         self.stage = stage
         self.exit_code = exit_code
-
-
-class Lanes:
-    """How many stages of a pool run side by side; each GPU lane is one device."""
-
-    def __init__(self, slots: Mapping[str, list[Mapping[str, str]]]) -> None:
-        """Make lanes from ``{pool: [environment of each lane]}``; a pool that is not named has one lane."""
-        self._free: dict[str, SimpleQueue[Mapping[str, str]]] = {}
-        self._lock = threading.Lock()
-        for pool, environments in slots.items():
-            self._free[pool] = SimpleQueue()
-            for environment in environments:
-                self._free[pool].put(environment)
-
-    @contextmanager
-    def lane(self, pool: str) -> Iterator[Mapping[str, str]]:
-        """Wait for a free lane; gives the environment variables that pin a stage to it."""
-        with self._lock:
-            if pool not in self._free:
-                self._free[pool] = SimpleQueue()
-                self._free[pool].put({})
-        environment = self._free[pool].get()
-        try:
-            yield environment
-        finally:
-            self._free[pool].put(environment)
-
-
-def make_lanes(gpu_slots: int | None, gpus: int | str = 1) -> Lanes:
-    """One lane per core for ``cpu``; for ``gpu`` as many as the devices serve, or ``gpu_slots`` (1 without a device).
-
-    Args:
-        gpu_slots: stages of the pool ``gpu`` side by side; None is one per group of devices.
-        gpus: devices that one stage uses (``train.gpus``), or ``all``.
-    """
-    devices = gpu_devices()
-    width = len(devices) if gpus == "all" else min(int(gpus), len(devices))  # too few: the stage says so itself
-    groups = [devices[first : first + width] for first in range(0, len(devices) - width + 1, width or 1)]
-    groups = [group for group in groups if group]
-    count = gpu_slots or len(groups) or 1
-    pinned: list[Mapping[str, str]] = [
-        {"CUDA_VISIBLE_DEVICES": ",".join(groups[n % len(groups)])} if groups else {} for n in range(count)
-    ]
-    anywhere: list[Mapping[str, str]] = [{} for _ in range(os.cpu_count() or 1)]
-    return Lanes({"cpu": anywhere, "gpu": pinned})
-
-
-def gpu_devices() -> list[str]:
-    """Names for CUDA_VISIBLE_DEVICES of the GPUs this process may use; empty without one."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [device for device in visible.split(",") if device not in ("", "-1")]
-    try:
-        result = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False, timeout=20)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    if result.returncode != 0:
-        return []
-    return [str(n) for n, line in enumerate(line for line in result.stdout.splitlines() if line.startswith("GPU "))]
 
 
 class ProcessGroups:
@@ -169,27 +115,32 @@ def run_job(
         job: stages of one pool.
         root: the project, of which this process has a working copy.
         environment: more variables for the stages.
-        rules: what else may be executed here, by the guard.
+        rules: what may be executed here. With a pool, this process is the only one in ``root``, and what the job needs
+            is restored from the cache; without, it must be there, and other jobs may run in ``root`` at the same time.
         on_line: gets DVC's and the stages' output line by line.
 
     Returns: an outcome for each stage.
     Raises: InterruptedError if everything is being ended already.
     """
     outcomes: dict[str, Outcome] = {}
+    alone = bool(rules.pool)  # others run in this workspace at the same time if it is nobody's
     dvcfiles = {node.dvcfile for node in job.stages} | {_dvcfile(address) for address in rules.pools}
+    left: Job | None = job
     with working_copy(root, dvcfiles) as folder:
-        while True:
-            said, executions = _repro(job, root, environment, rules, folder, on_line)
-            outcomes |= {outcome.stage: outcome for outcome in judge(job, said, executions, _where())}
+        while left:
+            said, executions = _repro(left, root, environment, rules, folder, on_line)
+            outcomes |= {outcome.stage: outcome for outcome in judge(left, said, executions, _where(), alone)}
             busy = [one.stage for one in executions if one.state in ("busy", "lost")]
-            left = unfinished(job, outcomes)
-            if not busy or left is None or rules.leases is None:
+            left = unfinished(job, outcomes, waiting=bool(busy))
+            if left and busy and rules.leases:
+                for stage in busy:
+                    wait_free(rules.leases, stage, _POLL, _TTL, lambda: GROUPS.closed)
+            elif alone:
                 break
-            if not all(wait_free(rules.leases, stage, _POLL, _TTL, lambda: GROUPS.closed) for stage in busy):
-                outcomes |= {name: replace(outcomes[name], state="failed", exit_code=75) for name in left.names}
+            if left and GROUPS.closed:
+                outcomes |= {name: Outcome(name, "failed", _INTERRUPTED, where=_where()) for name in left.names}
                 break
-            job = left
-    return list(outcomes.values())
+    return [outcomes.get(name) or Outcome(name, "skipped", where=_where()) for name in job.names]
 
 
 def _repro(
@@ -206,7 +157,9 @@ def _repro(
                 watched.at(said.current)
             on_line(line)
 
-        command = dvc_command("repro", "--keep-going", *job.names)
+        # Where several run side by side, looking at what a stage needs would collide with those that use it.
+        how = "--keep-going" if rules.pool else "--single-item"
+        command = dvc_command("repro", how, *job.names)
         said.code, _ = execute(command, root, {**environment, "SHELL": str(guard), MARK: mark}, hear)
     return said, [one for one in read_ledger(rules.ledger) if one.run == mark]
 

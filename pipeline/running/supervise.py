@@ -60,6 +60,9 @@ def supervise(command: list[str], companions: Collection[int], grace: float) -> 
             end(lambda: _lost(child), grace)
     end(lambda: below(os.getpid()), grace)
     codes |= reap()
+    if child not in codes:  # its main thread has ended and others have not: /proc calls it a zombie, waitpid does not
+        os.kill(child, signal.SIGKILL)
+        codes[child] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     code = codes[child]
     return code if code >= 0 else 128 - code
 

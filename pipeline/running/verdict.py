@@ -10,12 +10,13 @@ from pipeline.jobs import Job, Outcome
 from pipeline.running.guard import Execution
 
 _BEGUN = re.compile(r"^Running stage '(.+)':$")
-_SAME = re.compile(r"^Stage '(.+)' (?:didn't change, skipping|is cached - skipping run)")
+_SAME = re.compile(r"^(?:Stage )?'(.+)' (?:didn't change, skipping|is cached - skipping run)")
 _SKIPPED = re.compile(r"^(?:WARNING: )?Stages? ('.+') will be skipped due to this failure$")
 _FAILED = re.compile(r"^ERROR: failed to reproduce(?: stages:)? ('.+')")
 _NAME = re.compile(r"'([^']+)'")
 _NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded|File too large", re.I)
 _RESOURCE, _BUSY, _INTERRUPTED = 5, 9, 75  # exit codes
+_UNDONE = ("failed", "skipped")
 _SIGNALS = range(129, 193)  # exit codes of a command that was ended by a signal
 
 
@@ -52,20 +53,25 @@ class Transcript:
         return _RESOURCE if self.no_space else 1
 
 
-def judge(job: Job, said: Transcript, executions: Collection[Execution], where: str) -> list[Outcome]:
+def judge(
+    job: Job, said: Transcript, executions: Collection[Execution], where: str, went_on: bool = True
+) -> list[Outcome]:
     """Say what became of every stage of a job.
 
     Args:
         job: see there.
-        said: by the last run of DVC.
-        executions: of all runs of DVC for this job, in order.
+        said: by DVC.
+        executions: of this run of DVC, in order.
         where: the machine and agent.
+        went_on: whether DVC went on after a failure; if not, later stages are not judged.
 
-    Returns: an outcome for each stage, in the job's order.
+    Returns: outcomes in the job's order.
     """
     lost: dict[str, Outcome] = {}
-    outcomes = []
+    outcomes: list[Outcome] = []
     for node in job.stages:
+        if not went_on and said.failed and any(outcome.state == "failed" for outcome in outcomes):
+            break
         own = [one for one in executions if one.stage == node.name]
         seconds = sum(one.seconds for one in own)
         code = _failure(node.name, said, own)
@@ -104,16 +110,20 @@ def _ancestors_code(job: Job, said: Transcript, executions: Iterable[Execution])
     return codes[-1] if codes else said.code_of_dvc
 
 
-def unfinished(job: Job, outcomes: Mapping[str, Outcome]) -> Job | None:
-    """Return what is left of a job when nobody else works on its stages any more; None if nothing is.
+def unfinished(job: Job, outcomes: Mapping[str, Outcome], waiting: bool) -> Job | None:
+    """Return what can still be done of a job: not what failed, nor what needs that; None if nothing.
 
-    What failed by itself is not in it, nor what needs that.
+    Args:
+        job: the whole.
+        outcomes: of its stages, as far as they are known.
+        waiting: whether what failed because somebody else works on it can be done when that has ended.
     """
-    hopeless = {name for name, outcome in outcomes.items() if outcome.state == "failed" and outcome.exit_code != _BUSY}
+    failed = {name: outcome.exit_code for name, outcome in outcomes.items() if outcome.state == "failed"}
+    hopeless = {name for name, code in failed.items() if not (waiting and code == _BUSY)}
     left = []
     for node in job.stages:
         if hopeless.intersection(node.upstream):
             hopeless.add(node.name)
-        elif node.name not in hopeless and outcomes[node.name].state in ("failed", "skipped"):
+        elif node.name not in hopeless and (node.name not in outcomes or outcomes[node.name].state in _UNDONE):
             left.append(node)
     return Job(tuple(left)) if left else None

@@ -1,5 +1,3 @@
-import hashlib
-import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +8,6 @@ from pipeline.cli import main
 from pipeline.params import read_params
 from pipeline.profiles import ProfileError, dvcfile_of, known_profiles, new_profile, outdated_copies
 from pipeline.ui import experiments
-from pipeline.verify import Damage, verify_cache, verify_outputs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -106,43 +103,8 @@ def test_gpu_slots_below_one_are_refused(project: Path, capsys: pytest.CaptureFi
     assert "--gpu-slots 0: expected 1 or more" in capsys.readouterr().err
 
 
-def publish(folder: Path, **files: bytes) -> None:
-    folder.mkdir(parents=True)
-    entries = {}
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-        entries[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    (folder / "MANIFEST.json").write_text(json.dumps({"format": 1, "files": entries}))
-
-
-def test_verify_names_every_file_that_differs(project: Path) -> None:
-    work = project / "work" / "demo"
-    publish(work / "good", a=b"1")
-    publish(work / "bad", same=b"1", edited=b"22", short=b"333", gone=b"4")
-    (work / "bad" / "edited").write_bytes(b"2x")
-    (work / "bad" / "short").write_bytes(b"3")
-    (work / "bad" / "gone").unlink()
-    publish(work / "torn", a=b"1")
-    (work / "torn" / "MANIFEST.json").write_text('{"files": {"a"')
-    results = list(verify_outputs(work))
-    damaged = {item.path.relative_to(work).as_posix() for item in results if isinstance(item, Damage)}
-    assert damaged == {"bad/edited", "bad/short", "bad/gone", "torn/MANIFEST.json"}
-    assert [item for item in results if isinstance(item, Path)] == [work / "good"]
-
-
-def test_verify_finds_a_flipped_byte_in_the_cache(tmp_path: Path) -> None:
-    content = b"weights"
-    name = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    path = tmp_path / "files" / "md5" / name[:2] / name[2:]
-    path.parent.mkdir(parents=True)
-    path.write_bytes(content)
-    assert list(verify_cache(tmp_path)) == []
-    path.write_bytes(b"weightz")
-    assert [damage.path for damage in verify_cache(tmp_path)] == [path]
-
-
 @pytest.mark.slow
-def test_status_and_verify_of_a_toy_project(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_of_a_toy_project(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "dvc.yaml").write_text(
         "stages:\n  a: {cmd: cp params.yaml a.txt, deps: [params.yaml], outs: [a.txt]}\n"
         "  b: {cmd: cp a.txt b.txt, deps: [a.txt], outs: [b.txt]}\n"
@@ -151,14 +113,6 @@ def test_status_and_verify_of_a_toy_project(project: Path, capsys: pytest.Captur
     text = capsys.readouterr().out
     assert "a: params.yaml modified" in text or "a: params.yaml" in text
     assert text.endswith("0 of 2 stages are up to date.\n")
-    publish(project / "work" / "demo" / "x", a=b"1")
-    main(["--root", str(project), "verify"])
-    assert "1 folders are as their manifests say" in capsys.readouterr().out
-    (project / "work" / "demo" / "x" / "a").write_bytes(b"2")
-    assert exit_code("--root", str(project), "verify") == 4
-    captured = capsys.readouterr()
-    assert captured.out.startswith("work/demo/x/a: content differs")
-    assert "dvc checkout --force" in captured.err
 
 
 def test_the_ui_links_to_the_profiles_it_finds_without_loading_mlflow(tmp_path: Path) -> None:

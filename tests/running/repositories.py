@@ -19,7 +19,7 @@ def make_project(folder: Path, stages: str, **files: str) -> Path:
     (folder / ".dvc" / "config").write_text("[core]\n    analytics = false\n    autostage = false\n")
     (folder / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
     (folder / ".dvcignore").write_text("/scratch\n")
-    (folder / ".gitignore").write_text("/scratch\n*.txt\n")
+    (folder / ".gitignore").write_text("scratch/\n*.txt\n")
     (folder / "params.yaml").write_text("profile: demo\nroot: .\nparams_file: params.yaml\n")
     (folder / "dvc.yaml").write_text(f"stages:\n{stages}")
     for name, content in files.items():

@@ -33,6 +33,7 @@ def test_a_clone_takes_results_from_the_shared_cache_without_running_anything(pr
     assert (clone / "b.txt").read_text() == "b\n"
     (clone / "scratch" / "state").write_text("kept")
     assert (tmp_path / "s" / "state").read_text() == "kept"
+    assert git(clone, "status", "--porcelain") == ""
 
 
 def test_it_is_brought_to_new_commits_and_changes_in_it_are_dropped(project: Path, tmp_path: Path) -> None:

@@ -4,29 +4,32 @@ import json
 import os
 import re
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from pipeline.jobs import Outcome
 from pipeline.running.guard import read_ledger
 from tests.running.toys import Toy, alive, processes_in, until
 
 STAYS = "in: echo $$ > {pid}; trap 'echo saved > saved.txt; exit 75' TERM; while :; do sleep 0.05; done"
 
 
-def summary(outcomes: dict[str, object]) -> dict[str, tuple[str, int]]:
-    return {name: (outcome.state, outcome.exit_code) for name, outcome in outcomes.items()}  # type: ignore[attr-defined]
+def summary(outcomes: dict[str, Outcome]) -> dict[str, tuple[str, int]]:
+    return {name: (outcome.state, outcome.exit_code) for name, outcome in outcomes.items()}
 
 
-def test_every_stage_of_a_job_has_an_outcome_and_the_next_run_does_only_what_is_missing(toy: Toy) -> None:
+@pytest.mark.parametrize("pool", ["", "cpu"])
+def test_every_stage_of_a_job_has_an_outcome_and_the_next_run_does_only_what_is_missing(toy: Toy, pool: str) -> None:
     toy.stages(a="in:", b="a: [ -e go ] || exit 7", c="b:", d="a:", e="d:")
-    outcomes = toy.run()
+    outcomes = toy.run(rules=toy.rules(pool=pool))
     assert summary(outcomes) == {
         "a": ("ran", 0), "b": ("failed", 7), "c": ("skipped", 0), "d": ("ran", 0), "e": ("ran", 0),
     }  # fmt: skip
     assert outcomes["a"].where.endswith(f"/{os.getpid()}")
     (toy.root / "go").touch()
-    assert summary(toy.run()) == {
+    assert summary(toy.run(rules=toy.rules(pool=pool))) == {
         "a": ("cached", 0), "b": ("ran", 0), "c": ("ran", 0), "d": ("cached", 0), "e": ("cached", 0),
     }  # fmt: skip
     assert toy.executed() == ["a", "b", "d", "e", "b", "c"]
@@ -48,12 +51,24 @@ def test_what_is_not_in_the_job_comes_from_the_cache_and_is_refused_if_it_is_not
     assert toy.executed() == ["a", "b", "c"]
 
 
+def test_jobs_run_side_by_side_in_one_workspace_though_they_need_the_same(toy: Toy) -> None:
+    meets = "touch {0}.here; for n in $(seq 300); do [ -e {1}.here ] && break; sleep 0.1; done; [ -e {1}.here ]"
+    left, right = meets.format("left", "right"), meets.format("right", "left")
+    toy.stages(a="in:", left=f"a: {left}", right=f"a: {right}", after="right:")
+    toy.run("a")
+    found: dict[str, Outcome] = {}
+    with ThreadPoolExecutor() as lanes:
+        for outcomes in lanes.map(lambda names: toy.run(*names), [("left",), ("right", "after")]):
+            found |= outcomes
+    assert summary(found) == {"left": ("ran", 0), "right": ("ran", 0), "after": ("ran", 0)}
+
+
 def test_a_shared_cache_serves_another_clone(tmp_path: Path) -> None:
     first = Toy.make(tmp_path / "one", cache=tmp_path / "cache")
     first.stages(a="in:", b="a:")
     first.run("a")
     second = first.clone(tmp_path / "two")
-    assert summary(second.run("b", rules=second.rules("b"))) == {"b": ("ran", 0)}
+    assert summary(second.run("b", rules=second.rules("b", pool="cpu"))) == {"b": ("ran", 0)}
     assert (second.root / "b.txt").read_text() == "1\n"
     assert summary(first.run()) == {"a": ("cached", 0), "b": ("cached", 0)}
     assert second.executed() == ["a", "b"]
