@@ -158,6 +158,11 @@ def title_of(row: Row) -> str:
     return str((row.get("parameters") or {}).get("title") or row["name"])
 
 
+def is_job(row: Row) -> bool:
+    """Tell a job from the run that coordinates jobs."""
+    return "nodes" in (row.get("parameters") or {})
+
+
 def stages_of(row: Row) -> list[str]:
     """DVC's addresses of a job's stages."""
     return [str(node["name"]) for node in (row.get("parameters") or {}).get("nodes", [])]
@@ -177,11 +182,10 @@ def _job(api: Api, row: Row) -> Job:
 
 
 def _run(api: Api, row: Row) -> Run:
-    state = row["state"]
-    ended = row.get("end_time")
+    message = _FLOURISH.sub("", str(row["state"].get("message") or ""))
     return Run(
         id=str(row["id"]), name=str(row["name"]), state=str(row["state_type"]).lower(),
-        began=_seconds(row.get("start_time")), ended=_seconds(ended), message=_FLOURISH.sub("", str(state.get("message") or "")),
+        began=_seconds(row.get("start_time")), ended=_seconds(row.get("end_time")), message=message,
         url=_page(api, row), failed=_failed(api, str(row["id"])) if row["state_type"] != "COMPLETED" else [],
     )  # fmt: skip
 
