@@ -53,7 +53,11 @@ class Project:
     def long_stages(self) -> list[int]:
         """Wait for both long stages; returns their processes."""
         files = [self.notes / f"{name}.pid" for name in ("saves", "ignores")]
-        wait_for(lambda: all(file.exists() and file.read_text().strip() for file in files), what="the long stages")
+        try:
+            wait_for(lambda: all(file.exists() and file.read_text().strip() for file in files), what="the long stages")
+        except AssertionError as error:
+            told = [f"{run['name']}: {run['state']} {self.server.log_of(run['id'])}" for run in self.server.runs()[:9]]
+            raise AssertionError(f"{error}; {told}") from None
         return [int(file.read_text()) for file in files]
 
     def renew(self) -> None:
@@ -154,9 +158,10 @@ def test_what_a_dead_coordinator_has_left_on_the_server_is_cleared_away(deployed
     server = deployed.server
     run = server.submit("reproduce/on-change", {"branch": "main"})
     server.call("POST", f"/flow_runs/{run}/set_state", {"state": {"type": "RUNNING"}, "force": True})
-    job = server.submit("stages/gpu", {"title": "train", "nodes": []})
+    parameters = {"title": "train", "nodes": [], "rev": "0", "exchange": "", "pools": {}, "protocol": 1}
+    job = server.submit("stages/gpu", parameters)
     server.call("PATCH", f"/flow_runs/{job}", {"tags": ["cartoon", "profile:demo", "gpu"]})
-    other = server.submit("stages/gpu", {"title": "train", "nodes": []})
+    other = server.submit("stages/gpu", parameters)
     server.call("PATCH", f"/flow_runs/{other}", {"tags": ["cartoon", "profile:another", "gpu"]})
     done = deployed.call("cancel")
     assert done.returncode == 0, done.stderr
