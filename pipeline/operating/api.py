@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 import httpx
 
 _TIMEOUT = 10.0  # s
+_TRIES, _PAUSE = 10, 0.5  # s between tries of what a busy server puts off
 _PAGE = 200
 
 
@@ -52,6 +54,11 @@ class Api:
     def _send(self, method: str, path: str, body: object) -> httpx.Response:
         try:
             answer = self._client.request(method, f"{self.url}{path}", json=body)
+            tries = 1
+            while answer.status_code == httpx.codes.SERVICE_UNAVAILABLE and tries < _TRIES:  # SQLite is locked just now
+                time.sleep(_PAUSE)
+                answer = self._client.request(method, f"{self.url}{path}", json=body)
+                tries += 1
         except httpx.HTTPError as error:
             raise ServerError(
                 f"{self.url}: Prefect's server does not answer ({type(error).__name__}); start it by "
