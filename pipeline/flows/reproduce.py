@@ -112,6 +112,8 @@ class _Run:
             exchange.fetch([dvcfile])
             whole = select(read_graph(desk.folder), dvcfile, self.choice.targets)
             graph, missing = self._missing(desk, dvcfile, whole)
+            if missing:  # agents elsewhere cannot see what only this machine has
+                exchange.push([name for name in graph if name not in to_run(graph, missing)], lambda: True)
             outcomes = self._conduct(desk, dvcfile, placed(to_run(graph, missing)), exchange) if missing else {}
             exchange.fetch([dvcfile])
             commit = self._publish(desk, dvcfile, graph)
