@@ -207,8 +207,8 @@ class _Visit:
         return news, self.post.commit(paths, "\n".join([subject, "", *news[:_LISTED]]).rstrip())
 
     def hint(self) -> str:
-        """Say so if what is missing in the clone lies in the project, where git does not see it."""
-        if (self.post.project / self.where).exists() and not (self.post.folder / self.where).exists():
+        """Say so if what the branch does not have lies in the project, where git does not see it."""
+        if (self.post.project / self.where).exists() and self.post.version(self.rev, self.where) is None:
             return (
                 f" (it is in {self.post.project}, but not in git, which alone agents get it from: `git add --force "
                 f"{self.where}` there, and commit it)"

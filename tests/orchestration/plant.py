@@ -1,4 +1,4 @@
-"""A toy project for faults: its stages tell outside of it when they begin and end, wait and save where a test says so."""
+"""A toy project for faults: its stages tell when they begin and end, wait and save where a test says so."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.orchestration.platform import PYTHON, Server, git, repository, started, wait_for
+from tests.orchestration.platform import PYTHON, Server, agent_home, git, repository, started, sweep, wait_for
 
 CHAIN = {"a": [], "b": ["a"], "c": ["b"], "d": [], "f": [], "e": ["c", "d", "f"]}  # jobs: a b c, d, f, e
 _SAVES = "trap 'touch scratch/{name}.saved; exit 75' TERM"  # as a training does
@@ -115,6 +115,31 @@ class Plant:
     def has_no_commit(self) -> bool:
         clean = git(self.project, "status", "--porcelain") == ""
         return clean and git(self.project, "rev-parse", "HEAD") == self._before
+
+
+class Agent:
+    """An agent of the pool ``cpu`` with two slots, that can be killed with everything below it."""
+
+    def __init__(self, server: Server, plant: Plant) -> None:
+        self._server, self._plant = server, plant
+        self._home = agent_home(plant.project, "cpu")
+        self._home.mkdir(exist_ok=True)
+        self.marker = f"CARTOON_AGENT_TEST={self._home}"
+
+    def start(self) -> Agent:
+        command = self._plant.command("agent", "--pool", "cpu", "--slots", "2", "--home", str(self._home))
+        environment = {**self._plant.environment(self._server), "CARTOON_AGENT_TEST": str(self._home)}
+        with (self._home / "agent.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=self._plant.project, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
+        return self
+
+    def kill(self) -> None:
+        """kill -9 of the whole machine: the agent and all that is below it."""
+        sweep(self.marker)
+        self.process.wait()
 
 
 def _stage(name: str, needs: Sequence[str]) -> str:

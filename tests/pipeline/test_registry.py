@@ -104,7 +104,7 @@ def test_a_better_generator_is_promoted_and_the_old_one_stays_as_previous(projec
     last = registered(project).history()[-1]
     assert (last.what, last.version, last.before) == ("promoted", 2, 1)
     assert "KID on held-out images 48.0 against 50.0, similarity 0.600 against 0.500" in last.why
-    assert json.loads(last.numbers["old"])["kid"] == 50.0
+    assert (last.numbers["new"]["kid"], last.numbers["old"]["kid"]) == (48.0, 50.0)
 
 
 def test_a_worse_generator_stays_a_version_without_an_alias_and_is_reported_with_numbers(project: Path) -> None:
@@ -351,7 +351,12 @@ def snapshot(root: Path) -> dict[str, Any]:
     """All that the registry holds, without times and ids."""
     model = registered(root)
     versions = [
-        {**version.tags, "version": version.version, "file": hashlib.sha256(file.read_bytes()).hexdigest()}
+        {
+            **version.tags,
+            "version": version.version,
+            "about": version.description,
+            "file": hashlib.sha256(file.read_bytes()).hexdigest(),
+        }
         for version in model.versions()
         for file in [Path(str(version.source).removeprefix("file://")) / "generator.safetensors"]
     ]
