@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
@@ -22,6 +24,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterId,
     FlowRunFilterState,
     FlowRunFilterStateName,
+    FlowRunFilterStateType,
     FlowRunFilterTags,
 )
 from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus
@@ -37,8 +40,10 @@ T = TypeVar("T")
 log = logging.getLogger("run")
 
 HERE = "coordinator"  # pool of stages whose outputs git keeps: the machine that commits runs them itself
+_BUSY = StateType.RUNNING
 _CANCELLED = 130
 _PAGE = 200  # flow runs per question
+_AHEAD = 32  # jobs of a pool that wait on the server; each agent's every poll reads them all, the others wait here
 _SERVER_S = 900.0  # a server that is gone for longer is not waited for
 _AGENTS_EVERY_S = 30.0  # between looks whether anybody serves a pool
 
@@ -80,15 +85,29 @@ class Pools:
         self._run_here = run_here
         self._client: SyncPrefectClient = get_client(sync_client=True)
         self._runs: dict[UUID, Job] = {}
+        self._queue: list[tuple[Job, int]] = []  # ready, not submitted yet, with the number of the try
+        self._ahead: Counter[str] = Counter()  # pool -> submitted jobs that no agent has taken
         self._local: list[tuple[Job, Any]] = []
         self._threads = ThreadPoolExecutor(max_workers=1)
         self._looked = 0.0
 
     def start(self, job: Job, attempt: int) -> None:
-        """Submit a job."""
+        """Submit a job, as soon as few of its pool wait on the server."""
         if job.pool == HERE:
             self._local.append((job, self._threads.submit(self._run_here, job)))
-            return
+        else:
+            self._queue.append((job, attempt))
+            self._submit_some()
+
+    def _submit_some(self) -> None:
+        waiting, self._queue = self._queue, []
+        for job, attempt in waiting:
+            if self._ahead[job.pool] < _AHEAD:
+                self._submit(job, attempt)
+            else:
+                self._queue.append((job, attempt))
+
+    def _submit(self, job: Job, attempt: int) -> None:
         pools = {name: self._task.pools[name] for stage in job.stages for name in (stage.name, *stage.upstream)}
         parameters = {
             "title": job.title, "nodes": [asdict(stage) for stage in job.stages], "rev": self._task.rev,
@@ -102,6 +121,7 @@ class Pools:
         except ObjectNotFound as error:
             raise NoDeploymentError(f"the server has no deployment {name}; run `cartoon-pipeline deploy`") from error
         self._runs[run.id] = job
+        self._ahead[job.pool] += 1
         again = f", try {attempt}" if attempt > 1 else ""
         log.info("%s -> pool %s%s", job.title, job.pool, again)
 
@@ -114,20 +134,26 @@ class Pools:
             (job, future.result()) for job, future in self._local if future.done()
         ]
         self._local = [(job, future) for job, future in self._local if not future.done()]
-        for run in self._look():
-            if run.id == own_id():
-                if run.state is not None and run.state.type in (StateType.CANCELLING, StateType.CANCELLED):
-                    raise RunCancelled("cancelled")
-            elif run.state is not None and run.state.is_final():
-                done.append((self._runs[run.id], self._outcomes(run)))
-                del self._runs[run.id]
-            else:
-                self._give_up_what_never_begins(run)
+        found = self._look()
+        own = own_id()
+        if any(run.id == own and run.state_type in (StateType.CANCELLING, StateType.CANCELLED) for run in found):
+            raise RunCancelled("cancelled")
+        jobs = [run for run in found if run.id != own]
+        self._ahead = Counter(self._runs[run.id].pool for run in jobs if run.state_type == StateType.SCHEDULED)
+        ended = [run for run in jobs if run.state is not None and run.state.is_final()]
+        told = self._tables(ended)
+        for run in ended:
+            done.append((self._runs[run.id], told.get(run.id) or self._untold(run)))
+            del self._runs[run.id]
+        for run in jobs:
+            self._give_up_what_never_begins(run)
+        self._submit_some()
         self._miss_agents()
         return done
 
     def stop(self) -> None:
         """Cancel what is under way; agents end it within seconds."""
+        self._queue = []
         for run_id in list(self._runs):
             try:
                 self._client.set_flow_run_state(run_id, Cancelling())
@@ -136,26 +162,32 @@ class Pools:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _look(self) -> list[FlowRun]:
+        """Read the runs of ours that are not simply running: waiting, just taken, ended."""
         ids = [*self._runs, *([own] if (own := own_id()) else [])]
-        pages = [ids[first : first + _PAGE] for first in range(0, len(ids), _PAGE)]
-        return [run for page in pages for run in self._read(FlowRunFilter(id=FlowRunFilterId(any_=page)))]
+        state = FlowRunFilterState(type=FlowRunFilterStateType(any_=[kind for kind in StateType if kind != _BUSY]))
+        found: list[FlowRun] = []
+        for page in _pages(ids):
+            chosen = FlowRunFilter(id=FlowRunFilterId(any_=page), state=state)
+            found += patiently(partial(_page_of, self._client, chosen))
+        return found
 
-    def _read(self, chosen: FlowRunFilter) -> list[FlowRun]:
-        return patiently(lambda: self._client.read_flow_runs(flow_run_filter=chosen, limit=_PAGE))
-
-    def _outcomes(self, run: FlowRun) -> list[Outcome]:
-        """Read what a run told; nothing of one that was cut off, so its stages count as interrupted."""
-        found = patiently(
-            lambda: self._client.read_artifacts(
-                artifact_filter=ArtifactFilter(
-                    flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]), type=ArtifactFilterType(any_=["table"])
-                )
+    def _tables(self, runs: Sequence[FlowRun]) -> dict[UUID, list[Outcome]]:
+        """Read what runs told about their stages."""
+        told: dict[UUID, list[Outcome]] = {}
+        for page in _pages([run.id for run in runs]):
+            chosen = ArtifactFilter(
+                flow_run_id=ArtifactFilterFlowRunId(any_=page), type=ArtifactFilterType(any_=["table"])
             )
-        )
+            ask = partial(self._client.read_artifacts, artifact_filter=chosen, limit=_PAGE)
+            for artifact in patiently(ask):
+                rows: Any = json.loads(artifact.data) if isinstance(artifact.data, str) else artifact.data
+                if artifact.flow_run_id is not None:
+                    told[artifact.flow_run_id] = [Outcome(**row) for row in rows]
+        return told
+
+    def _untold(self, run: FlowRun) -> list[Outcome]:
+        """Judge a run without a table by its state; nothing of one that was cut off, so its stages are interrupted."""
         job, state = self._runs[run.id], run.state
-        for artifact in found:
-            rows: Any = json.loads(artifact.data) if isinstance(artifact.data, str) else artifact.data
-            return [Outcome(**row) for row in rows]
         said = "" if state is None else f"{state.name}: {state.message}"
         log.warning("%s: %s", job.title, said)
         if state is not None and state.type == StateType.CANCELLED:
@@ -184,6 +216,10 @@ class Pools:
                 log.warning("nobody serves pool %s; start `cartoon-pipeline agent --pool %s`", pool, pool)
 
 
+def _pages(ids: Sequence[UUID]) -> list[list[UUID]]:
+    return [list(ids[first : first + _PAGE]) for first in range(0, len(ids), _PAGE)]
+
+
 def online_workers(client: SyncPrefectClient, pool: str) -> list[str]:
     """Return the names of the workers of a pool that are alive."""
     try:
@@ -199,9 +235,16 @@ def clear_leftovers(tags: Sequence[str]) -> None:
         tags=FlowRunFilterTags(all_=list(tags)),
         state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Scheduled", "Late"])),
     )
+    asked: set[UUID] = set()
     with get_client(sync_client=True) as client:
-        for run in patiently(lambda: client.read_flow_runs(flow_run_filter=chosen, limit=_PAGE)):
-            _cancel(client, run.id)
+        while new := {run.id for run in patiently(partial(_page_of, client, chosen))} - asked:
+            for run_id in new:
+                _cancel(client, run_id)
+            asked |= new
+
+
+def _page_of(client: SyncPrefectClient, chosen: FlowRunFilter) -> list[FlowRun]:
+    return client.read_flow_runs(flow_run_filter=chosen, limit=_PAGE)
 
 
 def _cancel(client: SyncPrefectClient, run_id: UUID) -> None:

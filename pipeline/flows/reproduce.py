@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from prefect import flow
+from prefect.runtime import flow_run as own_run
 from prefect.states import Cancelled
 
 from pipeline.conductor import Patience, conduct, with_place
@@ -51,7 +52,13 @@ class Choice:
     targets: tuple[str, ...] = ()
 
 
-@flow(name="reproduce", flow_run_name="reproduce {profile} {dataset}", persist_result=False)
+def _title() -> str:
+    """Name a run by what was asked for."""
+    asked = own_run.parameters
+    return " ".join(["reproduce", *(str(asked[name]) for name in ("profile", "dataset", "method") if asked.get(name))])
+
+
+@flow(name="reproduce", flow_run_name=_title, persist_result=False)
 def reproduce(
     profile: str | None = None,
     dataset: str | None = None,
@@ -105,6 +112,8 @@ class _Run:
             exchange.fetch([dvcfile])
             whole = select(read_graph(desk.folder), dvcfile, self.choice.targets)
             graph, missing = self._missing(desk, dvcfile, whole)
+            if missing:  # agents elsewhere cannot see what only this machine has
+                exchange.push([name for name in graph if name not in to_run(graph, missing)], lambda: True)
             outcomes = self._conduct(desk, dvcfile, placed(to_run(graph, missing)), exchange) if missing else {}
             exchange.fetch([dvcfile])
             commit = self._publish(desk, dvcfile, graph)

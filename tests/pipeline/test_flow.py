@@ -1,18 +1,12 @@
 """The flow on toy DVC projects with shell stages, which prove order and overlap by meeting or colliding."""
 
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import pytest
 
@@ -111,60 +105,3 @@ def test_a_stopped_run_leaves_no_process_behind_and_the_next_one_continues(toy: 
     assert result.returncode == 0, result.stderr
     assert "1 stages are up to date now" in result.stdout
     assert "long | Running stage 'long'" in result.stderr
-
-
-@contextmanager
-def started(command: list[str], folder: Path, environment: dict[str, str], log: str) -> Iterator[None]:
-    with (folder / log).open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True
-        )
-        try:
-            yield
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def end_flow_runs(home: Path) -> None:
-    """A worker's flow runs are sessions of their own and outlive it; they are known by the folder only they have."""
-    for environ in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):
-            if f"PREFECT_HOME={home}".encode() in environ.read_bytes():
-                os.kill(int(environ.parent.name), signal.SIGKILL)
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def test_the_scheduled_deployment_runs_on_a_real_server(toy: Path) -> None:
-    """Imports and ``pip check`` see neither of the two known breaks of Prefect's server; this does."""
-    (toy / "dvc.yaml").write_text("stages:\n" + stage("a", "", ["params.yaml"]) + stage("b", "", ["a.txt"]))
-    deployment = (ROOT / "prefect.yaml").read_text()
-    assert '{cron: "0 3 * * *", timezone: UTC, active: true}' in deployment
-    (toy / "prefect.yaml").write_text(
-        deployment.replace('{cron: "0 3 * * *", timezone: UTC, active: true}', "{interval: 20, active: true}")
-    )
-    (toy / "pipeline").symlink_to(ROOT / "pipeline")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment: dict[str, Any] = {
-        **os.environ, "PREFECT_HOME": str(toy / "home"), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_WORKER_QUERY_SECONDS": "2", "PYTHONPATH": str(ROOT),
-    }  # fmt: skip
-    prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
-    serve = [*prefect, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with started(serve, toy, environment, "server.log"):
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/api/health"))
-        for arguments in (["work-pool", "create", "--type", "process", "cartoon"], ["deploy", "--all"]):
-            subprocess.run([*prefect, *arguments], cwd=toy, env=environment, check=True, capture_output=True)
-        with started([*prefect, "worker", "start", "--pool", "cartoon"], toy, environment, "worker.log"):
-            wait_for((toy / "b.txt").exists)
-    end_flow_runs(toy / "home")
-    shutil.rmtree(toy / "home", ignore_errors=True)
