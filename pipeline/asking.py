@@ -53,7 +53,7 @@ def ask_source(clone: Path, profile: str, dataset: str, address: str | None) -> 
         said.seek(0)
         complained.seek(0)
         if process.returncode != 0:
-            raise AskError(f"{dataset}: {_reason(complained.read())}", process.returncode)
+            raise AskError(_reason(complained.read()), process.returncode)
         return Answer(**json.loads(said.read().strip().splitlines()[-1]))
 
 

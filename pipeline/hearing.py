@@ -138,9 +138,11 @@ class Hearing:
         else:
             state, why = self._judged(version, champion)
             if state in ("first", "promoted"):
-                numbers = {"new": version.tags["numbers"], "old": champion.tags.get("numbers") if champion else None}
+                tags = {"new": version.tags, "old": champion.tags if champion else {}}
+                numbers = {name: json.loads(of["numbers"]) for name, of in tags.items() if "numbers" in of}
                 self._model.move("promoted", number, why, numbers)
-        self._model.mark(number, {_WHY: why, _VERDICT: state})
+        self._model.describe(number, f"{version.tags['title']}\n\n**{state}**: {why}")
+        self._model.mark(number, {_WHY: why, _VERDICT: state})  # last: until then, the hearing is not over
         self._model.set_tag(_CONSIDERED, version.tags[_CONSIDERED])
         return self._said(state, why, version, version.tags["title"])
 

@@ -77,6 +77,10 @@ class Model:
         """Return a version, or None."""
         return next((one for one in self.versions() if int(one.version) == number), None)
 
+    def describe(self, version: int, text: str) -> None:
+        """Say in MLflow's pages what a version is."""
+        self._client.update_model_version(self.name, str(version), text)
+
     def mark(self, version: int, tags: Mapping[str, str]) -> None:
         """Set tags of a version."""
         for key, value in tags.items():
@@ -119,7 +123,7 @@ class Model:
     def _record(self, what: What, version: int, before: int | None, why: str, numbers: Mapping[str, Any]) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         move = Move(now, what, version, before, why, dict(numbers))
-        self.set_tag(f"{_HISTORY}{_number(len(self.history()) + 1)}", json.dumps(asdict(move), sort_keys=True))
+        self.set_tag(f"{_HISTORY}{_number(len(self.history()) + 1)}", json.dumps(asdict(move)))
 
     def _carry_out(self) -> None:
         """Let the aliases say what the last move says."""

@@ -1,4 +1,4 @@
-"""No tool of the pipeline reports home: switched off for this process and everything it starts."""
+"""Switches of the tools, for this process and all it starts: none reports home, none unpickles what it finds."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
 }
 
 

@@ -138,7 +138,7 @@ def _ask(visit: _Visit, change: Change, attempts: int, notes: list[str]) -> Find
     failed = digests.failures(change, committed)
     if failed >= attempts:
         raise GivenUpError(
-            f"{change.dataset}: retraining {change.digest[:8]} has failed {failed} times (watch.attempts); look at the "
+            f"retraining {change.digest[:8]} has failed {failed} times (watch.attempts); look at the "
             f"runs, then `cartoon-pipeline run --profile {change.profile} --dataset {change.dataset}`; any new commit "
             "on the branch starts the counting anew"
         )
@@ -207,8 +207,8 @@ class _Visit:
         return news, self.post.commit(paths, "\n".join([subject, "", *news[:_LISTED]]).rstrip())
 
     def hint(self) -> str:
-        """Say so if what is missing in the clone lies in the project, where git does not see it."""
-        if (self.post.project / self.where).exists() and not (self.post.folder / self.where).exists():
+        """Say so if what the branch does not have lies in the project, where git does not see it."""
+        if (self.post.project / self.where).exists() and self.post.version(self.rev, self.where) is None:
             return (
                 f" (it is in {self.post.project}, but not in git, which alone agents get it from: `git add --force "
                 f"{self.where}` there, and commit it)"

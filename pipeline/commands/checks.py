@@ -29,6 +29,24 @@ def add(commands: Commands) -> None:
         "--quarantine", action="store_true", help="move what is damaged aside, so that DVC makes or brings it again"
     )
     verify.set_defaults(command=_verify)
+    doctor = commands.add_parser(
+        "doctor",
+        help="check versions, git, disk, cache, remote, GPUs, ports, servers and clock of this machine",
+        description="One line per check: ok, warning or problem, what was found, and what to do. Exits with 0 if there "
+        "is no problem, 5 if something is lacking, 2 if something is set up wrongly.",
+    )
+    doctor.add_argument("--pool", choices=("cpu", "gpu", "coordinator"), help="that this machine is to serve")
+    doctor.set_defaults(command=_doctor)
+
+
+def _doctor(arguments: argparse.Namespace) -> None:
+    from pipeline.operating.doctor import examine
+    from pipeline.operating.finding import judge
+
+    findings = examine(root_of(arguments), arguments.pool)
+    for finding in findings:
+        sys.stdout.write(f"{finding}\n")
+    judge(findings)
 
 
 def _verify(arguments: argparse.Namespace) -> None:

@@ -7,8 +7,15 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any, ClassVar
 
 from pipeline.commands.common import CommandError, Commands, root_of
+
+
+class RunEnded(Exception):  # noqa: N818 (a result, named by what happened)
+    """Somebody cancelled this run."""
+
+    exit_code: ClassVar[int] = 130
 
 
 def add(commands: Commands) -> None:
@@ -69,15 +76,18 @@ def _in_this_folder(root: Path, arguments: argparse.Namespace) -> list[str]:
 
 
 def _on_agents(root: Path, arguments: argparse.Namespace) -> list[str]:
+    from prefect.exceptions import CancelledRun
+
     from pipeline.flows.reproduce import reproduce
 
-    result = reproduce(
-        profile=arguments.profile, dataset=arguments.dataset, method=arguments.method,
-        targets=arguments.targets or None, root=str(root),
-    )  # fmt: skip
-    if not isinstance(result, list):
-        raise CommandError(str(getattr(result, "message", result)))
-    return result
+    try:
+        ran: Any = reproduce(
+            profile=arguments.profile, dataset=arguments.dataset, method=arguments.method,
+            targets=arguments.targets or None, root=str(root),
+        )  # fmt: skip
+    except CancelledRun as error:
+        raise RunEnded(f"{error}; the same command continues from here") from None
+    return list(ran)
 
 
 def _leave(number: int, frame: object) -> None:

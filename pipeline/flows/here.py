@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -15,12 +16,14 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from pipeline.conductor import conduct
+from pipeline.flows.afterwards import Ending, afterwards
 from pipeline.flows.reproduce import Choice, patience_of
 from pipeline.flows.signals import signals_reach_the_stages
 from pipeline.graph import narrow, read_graph, select, stale_stages, to_run
 from pipeline.jobs import Job, Outcome, StagesFailed, judge, plan_jobs
 from pipeline.params import read_params
 from pipeline.profiles import dvcfile_of, name_of
+from pipeline.provenance import git_state
 from pipeline.running.guard import Rules
 from pipeline.running.lease import Lease
 from pipeline.running.names import folder_lease, lease_folder
@@ -60,6 +63,7 @@ def reproduce_here(
 
 
 def _reproduce(folder: Path, choice: Choice, gpu_slots: int | None) -> list[str]:
+    began = time.time()
     dvcfile = dvcfile_of(folder, choice.profile)
     whole = select(read_graph(folder), dvcfile, choice.targets)
     stale = stale_stages(folder, dvcfile)
@@ -71,8 +75,18 @@ def _reproduce(folder: Path, choice: Choice, gpu_slots: int | None) -> list[str]
     backend = _Threads(folder, make_lanes(gpu_slots, _gpus_of(folder / dvcfile)))
     with signals_reach_the_stages():
         outcomes = conduct(jobs, chosen, backend, patience_of(scheduling))
+    _tell(folder, name_of(folder, choice.profile), outcomes, began)
     judge(outcomes)
     return [name for name, outcome in outcomes.items() if outcome.state == "ran"]
+
+
+def _tell(folder: Path, profile: str, outcomes: Mapping[str, Outcome], began: float) -> None:
+    failed = None
+    try:
+        judge(outcomes)
+    except StagesFailed as error:
+        failed = str(error)
+    afterwards(folder, folder, profile, Ending(outcomes, git_state(folder).get("git.rev", ""), None, failed, began))
 
 
 def _gpus_of(dvcfile: Path) -> int | str:

@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from prefect import flow
+from prefect.runtime import flow_run as own_run
 from prefect.states import Cancelled
 
 from pipeline.conductor import Patience, conduct, with_place
 from pipeline.contents import bring_content
+from pipeline.flows.afterwards import Ending, afterwards
 from pipeline.flows.pools import HERE, Pools, RunCancelled, Task, clear_leftovers
 from pipeline.flows.signals import signals_reach_the_stages
 from pipeline.graph import Graph, StageNode, cache_folder, dvc_command, narrow, read_graph, select, to_run
-from pipeline.jobs import Job, Outcome, judge, plan_jobs
+from pipeline.jobs import Job, Outcome, StagesFailed, judge, plan_jobs
 from pipeline.profiles import dvcfile_of, name_of
 from pipeline.running.desk import Desk, check_out_results, open_desk
 from pipeline.running.exchange import Exchange
@@ -28,6 +30,7 @@ from pipeline.running.lease import Lease
 from pipeline.running.names import coordinator_lease, lease_folder
 from pipeline.running.process import GROUPS, execute, run_job
 from pipeline.scheduling import Scheduling, read_scheduling
+from pipeline.watching import settle
 
 log = logging.getLogger("run")
 
@@ -51,7 +54,13 @@ class Choice:
     targets: tuple[str, ...] = ()
 
 
-@flow(name="reproduce", flow_run_name="reproduce {profile} {dataset}", persist_result=False)
+def _title() -> str:
+    """Name a run by what was asked for."""
+    asked = own_run.parameters
+    return " ".join(["reproduce", *(str(asked[name]) for name in ("profile", "dataset", "method") if asked.get(name))])
+
+
+@flow(name="reproduce", flow_run_name=_title, persist_result=False)
 def reproduce(
     profile: str | None = None,
     dataset: str | None = None,
@@ -108,10 +117,12 @@ class _Run:
             self.pools = {name: node.pool for name, node in stages.items()}
             whole = select(stages, dvcfile, self.choice.targets)
             graph, missing = self._missing(desk, dvcfile, whole)
+            if missing:  # agents elsewhere cannot see what only this machine has
+                exchange.push([name for name in graph if name not in to_run(graph, missing)], lambda: True)
             outcomes = self._conduct(desk, dvcfile, placed(to_run(graph, missing)), exchange) if missing else {}
             exchange.fetch([dvcfile])
             commit = self._publish(desk, dvcfile, graph)
-        self._tell(desk, outcomes, commit)
+        self._tell(desk, outcomes, commit, None)
         return [name for name, outcome in outcomes.items() if outcome.state == "ran"]
 
     def _missing(self, desk: Desk, dvcfile: str, whole: Graph) -> tuple[Graph, list[str]]:
@@ -145,8 +156,8 @@ class _Run:
     def _judge(self, desk: Desk, outcomes: dict[str, Outcome]) -> None:
         try:
             judge(outcomes)
-        except Exception as error:
-            self._notes(desk, outcomes, None, str(error))
+        except StagesFailed as error:
+            self._tell(desk, outcomes, None, str(error))
             raise
 
     def _publish(self, desk: Desk, dvcfile: str, graph: Graph) -> str | None:
@@ -168,26 +179,11 @@ class _Run:
             check_out_results(self.root, dvcfile)
         return commit
 
-    def _tell(self, desk: Desk, outcomes: dict[str, Outcome], commit: str | None) -> None:
-        if self.digest is not None and self.choice.dataset is not None:
-            from pipeline.watching import settle
-
+    def _tell(self, desk: Desk, outcomes: dict[str, Outcome], commit: str | None, failed: str | None) -> None:
+        ending = Ending(outcomes, desk.rev, commit, failed, self.began)
+        afterwards(self.root, desk.folder, self.profile, ending)
+        if failed is None and self.digest is not None and self.choice.dataset is not None:
             settle(desk.folder, self.profile, self.choice.dataset, self.digest)
-        self._notes(desk, outcomes, commit, None)
-
-    def _notes(self, desk: Desk, outcomes: dict[str, Outcome], commit: str | None, failed: str | None) -> None:
-        try:
-            from pipeline.flows.notes import RunReport, publish
-            from pipeline.registry import consider
-
-            verdicts = [] if failed else consider(desk.folder, self.profile)
-            report = RunReport(
-                profile=self.profile, rev=desk.rev, commit=commit, outcomes=list(outcomes.values()), began=self.began,
-                ended=time.time(), verdicts=verdicts, failed=failed,
-            )  # fmt: skip
-            publish(desk.folder, self.profile, report)
-        except Exception as error:  # what people are told must not change what happened
-            log.warning("no notes about this run: %s: %s", type(error).__name__, error)
 
 
 def placed(chosen: Graph) -> dict[str, StageNode]:

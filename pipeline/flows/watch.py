@@ -22,8 +22,7 @@ class WatchFailed(Exception):  # noqa: N818 (a result, named by what happened)
     """Some datasets could not be looked at; the others were."""
 
     def __init__(self, failed: list[Finding], exit_code: int) -> None:
-        said = "; ".join(finding.said for finding in failed)
-        super().__init__(f"not looked at: {', '.join(finding.dataset for finding in failed)}: {said}")
+        super().__init__("not looked at: " + "; ".join(f"{finding.dataset}: {finding.said}" for finding in failed))
         self.exit_code = exit_code
 
 

@@ -23,7 +23,7 @@ from pipeline.operating.settings import find_servers, prefect_environment
 from pipeline.operating.versions import check
 from pipeline.running.clones import at_revision, git, make_clone
 from pipeline.running.family import end, marked
-from pipeline.running.process import gpu_devices
+from pipeline.running.lanes import gpu_devices
 
 log = logging.getLogger("agent")
 

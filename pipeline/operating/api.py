@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 import httpx
 
 _TIMEOUT = 10.0  # s
+_TRIES, _PAUSE = 10, 0.5  # s between tries of what a busy server puts off
 _PAGE = 200
 
 
@@ -23,12 +25,12 @@ class ServerError(Exception):
 class Api:
     """Prefect's REST interface at one address."""
 
-    def __init__(self, url: str) -> None:
-        """``url`` as in PREFECT_API_URL; the password comes from PREFECT_API_AUTH_STRING."""
+    def __init__(self, url: str, timeout: float = _TIMEOUT) -> None:
+        """``url`` as in PREFECT_API_URL; the password comes from PREFECT_API_AUTH_STRING; ``timeout`` in seconds."""
         self.url = url.rstrip("/")
         secret = os.environ.get("PREFECT_API_AUTH_STRING") or os.environ.get("PREFECT_SERVER_API_AUTH_STRING")
         headers = {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"} if secret else {}
-        self._client = httpx.Client(timeout=_TIMEOUT, headers=headers, trust_env=False)
+        self._client = httpx.Client(timeout=timeout, headers=headers, trust_env=False)
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """Send one request; returns the JSON of the answer.
@@ -52,6 +54,11 @@ class Api:
     def _send(self, method: str, path: str, body: object) -> httpx.Response:
         try:
             answer = self._client.request(method, f"{self.url}{path}", json=body)
+            tries = 1
+            while answer.status_code == httpx.codes.SERVICE_UNAVAILABLE and tries < _TRIES:  # SQLite is locked just now
+                time.sleep(_PAUSE)
+                answer = self._client.request(method, f"{self.url}{path}", json=body)
+                tries += 1
         except httpx.HTTPError as error:
             raise ServerError(
                 f"{self.url}: Prefect's server does not answer ({type(error).__name__}); start it by "

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import ClassVar
 
 from pipeline.operating.api import Api, ServerError
-from pipeline.operating.look_server import UNFINISHED, Row, coordinated, jobs_of, jobs_under, stages_of, title_of
+from pipeline.operating.look_server import (
+    UNFINISHED,
+    Row,
+    coordinated,
+    is_job,
+    jobs_of,
+    jobs_under,
+    stages_of,
+    title_of,
+)
 from pipeline.operating.settings import find_servers
 from pipeline.profiles import name_of
 from pipeline.running.family import below, started
@@ -21,6 +30,7 @@ from pipeline.running.record import Holder
 
 WAIT_S = TTL + 5.0  # until everything must be gone; stages have 30 s to save their state
 _DEAF_S = 8.0  # after which a coordinator is not expected to hear of it from the server any more
+_SILENT_S = 5.0  # that a server may be silent
 _POLL_S = 0.5
 _NEWEST = 200  # runs among which one is looked for by its name
 _UNDER_WAY = ("PENDING", "RUNNING", "CANCELLING")  # for a coordinator; one that is scheduled is for another day
@@ -74,7 +84,7 @@ def _end(leases: Path, server: _Server | None, machine: _Machine | None) -> list
         elapsed = time.monotonic() - begun
         held = holders(leases)
         rows = server.step() if server else []
-        if server and elapsed > _DEAF_S:
+        if server and elapsed > _DEAF_S and not server.silent:
             rows = server.bury(rows, {one.name for one in held})
         left = machine.step(held, patient=bool(rows) and elapsed < _DEAF_S) if machine else []
         stages = (server.stages if server else set()) | (machine.stages if machine else set())
@@ -82,7 +92,7 @@ def _end(leases: Path, server: _Server | None, machine: _Machine | None) -> list
         if elapsed > WAIT_S and server:
             server.write_off(rows)
             rows = []
-        if not rows and not left:
+        if not rows and not left and not (server and server.silent):
             break
         if elapsed > WAIT_S:
             raise CancelError(f"still there after {WAIT_S:.0f} s: {'; '.join(left)}; end it by hand")
@@ -113,6 +123,13 @@ class _Server:
         self._say = say
         self._chosen: str | None = None
         self._told: set[str] = set()
+        self._silent_since: float | None = None
+        self._rows_then: list[Row] = []  # when it answered last
+
+    @property
+    def silent(self) -> bool:
+        """Whether the server does not answer at the moment, so that nothing is known for certain."""
+        return self._silent_since is not None
 
     def choose(self, wanted: str) -> bool:
         """Restrict this to one run and its jobs; returns whether it is still to end.
@@ -142,12 +159,20 @@ class _Server:
                 if str(row["id"]) not in self._told:
                     self._tell(row)
         except ServerError as error:
-            if self._chosen is not None:
-                raise
-            self._say(f"warning: {error}; only what runs on this machine is ended")
-            self._api = None
-            return []
+            return self._without(error)
+        self._silent_since, self._rows_then = None, rows
         return rows
+
+    def _without(self, error: ServerError) -> list[Row]:
+        """Wait a little for a server that does not answer, as it may be starting again; then do without it."""
+        self._silent_since = self._silent_since or time.monotonic()
+        if time.monotonic() - self._silent_since < _SILENT_S:
+            return self._rows_then
+        if self._chosen is not None or self._told:
+            raise error
+        self._say(f"warning: {error}; only what runs on this machine is ended")
+        self._api, self._silent_since = None, None
+        return []
 
     def _rows(self, api: Api) -> list[Row]:
         if self._chosen is not None:
@@ -166,7 +191,7 @@ class _Server:
 
     def bury(self, rows: Sequence[Row], held: set[str]) -> list[Row]:
         """Write off coordinators without a lease: their process is gone; returns the others."""
-        dead = [row for row in rows if not stages_of(row) and coordinator_lease(self._profile) not in held]
+        dead = [row for row in rows if not is_job(row) and coordinator_lease(self._profile) not in held]
         self.write_off(dead)
         return [row for row in rows if row not in dead]
 

@@ -77,7 +77,8 @@ def look(root: Path, profile: str | None) -> Picture:
     with ThreadPoolExecutor(max_workers=3) as threads:
         leases = threads.submit(lease_folder, root)
         changed = threads.submit(stale_stages, root, dvcfile)
-        server = threads.submit(_server, root, name, warnings)
+        commit = _git(root, "rev-parse", "HEAD")
+        server = threads.submit(_server, root, name, commit, warnings)
         graph = select(read_graph(root), dvcfile)
         held = _working(holders(leases.result()))
         busy = [one for one in held if one.name in graph]
@@ -85,7 +86,7 @@ def look(root: Path, profile: str | None) -> Picture:
         view = server.result()
     above = (coordinator_lease(name), folder_lease(name, root))
     return Picture(
-        profile=name, commit=_git(root, "rev-parse", "HEAD"), stages=len(graph), stale=stale, running=busy,
+        profile=name, commit=commit, stages=len(graph), stale=stale, running=busy,
         runs=[one for one in held if one.name in above], server=view, finished=_finished(root, name), warnings=warnings,
     )  # fmt: skip
 
@@ -119,12 +120,12 @@ def _stale(
     return [Stale(name, changed.get(name, [])) for name in to_run(graph, changed)]
 
 
-def _server(root: Path, name: str, warnings: list[str]) -> ServerView | None:
+def _server(root: Path, name: str, commit: str | None, warnings: list[str]) -> ServerView | None:
     url = find_servers(root).prefect
     if url is None:
         return None
     try:
-        return look_at_server(Api(url), name, lambda profile: name_of(root, profile))
+        return look_at_server(Api(url), name, commit, lambda profile: name_of(root, profile))
     except ServerError as error:
         warnings.append(f"{error}. What follows is without it")
         return None

@@ -23,6 +23,7 @@ _INTERRUPTED = 75  # exit code that stages of a job count with whose machine van
 _OWN_WORD = re.compile(r"^error: ", re.I)
 _EXCEPTION = re.compile(r"^[\w.]*(?:Error|Exception|Interrupt)\b")
 _STAGE = re.compile(r"^Running stage '(.+)':$")
+_FLOURISH = re.compile(r"^Flow run encountered an exception: (?:\w+: )?")
 _DVC = re.compile(r"^(?:> |ERROR: failed to reproduce|Running stage|Generating lock|Updating lock|Use `dvc)")
 
 
@@ -79,15 +80,17 @@ class ServerView:
     url: str
     pools: list[Pool]
     jobs: list[Job]
+    done: list[str]  # stages that agents have done for the commit, in the cache or remote by now
     newest: Run | None
 
 
-def look_at_server(api: Api, profile: str, name_of: Callable[[str | None], str]) -> ServerView:
+def look_at_server(api: Api, profile: str, commit: str | None, name_of: Callable[[str | None], str]) -> ServerView:
     """Ask the server about one profile.
 
     Args:
         api: the server.
         profile: its name.
+        commit: whose stages may be done, though its dvc.lock does not say so yet.
         name_of: a profile's name from a run's parameter, which may be None.
 
     Raises: ServerError.
@@ -97,6 +100,7 @@ def look_at_server(api: Api, profile: str, name_of: Callable[[str | None], str])
         url=_pages(api),
         pools=[_pool(api, str(entry["name"])) for entry in api.ask("POST", "/work_pools/filter", {"limit": _PAGE})],
         jobs=[_job(api, row) for row in jobs_of(api, profile)],
+        done=_done(api, profile, commit),
         newest=None if newest is None else _run(api, newest),
     )
 
@@ -118,9 +122,20 @@ def _is_of(row: Row, profile: str, name_of: Callable[[str | None], str]) -> bool
 
 def jobs_of(api: Api, profile: str) -> list[Row]:
     """Jobs of a profile that have not ended, whoever submitted them."""
-    wanted = {"tags": {"all_": ["cartoon", f"profile:{profile}"]}, "state": {"type": {"any_": list(UNFINISHED)}}}
-    body = {"flows": {"name": {"any_": ["stages"]}}, "flow_runs": wanted, "sort": "EXPECTED_START_TIME_ASC"}
-    return _pages_of(api, body)
+    return _pages_of(api, _tagged(profile, UNFINISHED))
+
+
+def _tagged(profile: str, states: Sequence[str]) -> dict[str, Any]:
+    wanted = {"tags": {"all_": ["cartoon", f"profile:{profile}"]}, "state": {"type": {"any_": list(states)}}}
+    return {"flows": {"name": {"any_": ["stages"]}}, "flow_runs": wanted, "sort": "EXPECTED_START_TIME_DESC"}
+
+
+def _done(api: Api, profile: str, commit: str | None) -> list[str]:
+    """Return what the newest jobs of a commit have done."""
+    rows = api.ask("POST", "/flow_runs/filter", {**_tagged(profile, ("COMPLETED", "FAILED")), "limit": _PAGE})
+    ours = [str(row["id"]) for row in rows if (row.get("parameters") or {}).get("rev") == commit]
+    told = _outcomes(api, ours)
+    return sorted({str(one["stage"]) for run in ours for one in told.get(run, []) if one["state"] in ("ran", "cached")})
 
 
 def jobs_under(api: Api, run: str, states: Sequence[str]) -> list[Row]:
@@ -143,6 +158,11 @@ def title_of(row: Row) -> str:
     return str((row.get("parameters") or {}).get("title") or row["name"])
 
 
+def is_job(row: Row) -> bool:
+    """Tell a job from the run that coordinates jobs."""
+    return "nodes" in (row.get("parameters") or {})
+
+
 def stages_of(row: Row) -> list[str]:
     """DVC's addresses of a job's stages."""
     return [str(node["name"]) for node in (row.get("parameters") or {}).get("nodes", [])]
@@ -162,11 +182,10 @@ def _job(api: Api, row: Row) -> Job:
 
 
 def _run(api: Api, row: Row) -> Run:
-    state = row["state"]
-    ended = row.get("end_time")
+    message = _FLOURISH.sub("", str(row["state"].get("message") or ""))
     return Run(
         id=str(row["id"]), name=str(row["name"]), state=str(row["state_type"]).lower(),
-        began=_seconds(row.get("start_time")), ended=_seconds(ended), message=str(state.get("message") or ""),
+        began=_seconds(row.get("start_time")), ended=_seconds(row.get("end_time")), message=message,
         url=_page(api, row), failed=_failed(api, str(row["id"])) if row["state_type"] != "COMPLETED" else [],
     )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from pipeline.operating.look import Picture, Stale
 from pipeline.operating.look_server import Job, Pool, Run, ServerView
@@ -101,11 +101,16 @@ def _newest(run: Run, now: float) -> Iterator[str]:
 def _stale(picture: Picture) -> list[str]:
     if picture.stale is None:
         return [f"{picture.stages} stages; which of them are out of date is not known."]
-    lines = [_reason(one) for one in picture.stale]
-    return [*lines, f"{picture.stages - len(lines)} of {picture.stages} stages are up to date."]
+    done = set(picture.server.done) if picture.server else set()
+    lines = [_reason(one, done) for one in picture.stale]
+    ready = len([one for one in picture.stale if one.stage in done])
+    more = f", {ready} more are done and not committed" if ready else ""
+    return [*lines, f"{picture.stages - len(lines)} of {picture.stages} stages are up to date{more}."]
 
 
-def _reason(one: Stale) -> str:
+def _reason(one: Stale, done: Collection[str]) -> str:
+    if one.stage in done:
+        return f"{one.stage}: done by an agent; the run that ends well commits it"
     if not one.why:
         return f"{one.stage}: depends on one above"
     more = f" and {len(one.why) - 3} more" if len(one.why) > 3 else ""

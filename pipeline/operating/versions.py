@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import ClassVar
 
-_PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)")
+_PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)(?:\s*;\s*([^\\]+))?")
 _SHARED = ("dvc", "dvc-data", "dvc-objects", "prefect")  # what machines exchange is laid out by these
 
 
@@ -22,10 +22,14 @@ def differences(lock: Path) -> dict[str, tuple[str, str]]:
 
     Returns: name -> (pinned, installed); packages that are not installed are left out, extras are optional.
     """
+    from packaging.markers import Marker
+
     found = {}
     for line in lock.read_text(encoding="utf-8").splitlines() if lock.is_file() else ():
         if match := _PIN.match(line):
-            name, pinned = match.groups()
+            name, pinned, marker = match.groups()
+            if marker and not Marker(marker).evaluate():
+                continue  # a pin for other machines or another Python
             try:
                 installed = metadata.version(name)
             except metadata.PackageNotFoundError:

@@ -27,7 +27,7 @@ def git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
     result = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if result.returncode != 0:
-        said = (result.stderr.strip().splitlines() or ["no message"])[-1]
+        said = (result.stderr.strip().splitlines() or [f"exit code {result.returncode}"])[-1]
         raise CloneError(f"`git {' '.join(arguments)}` failed in {folder}: {said}")
     return result.stdout.strip()
 

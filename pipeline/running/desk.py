@@ -81,6 +81,11 @@ def open_desk(root: Path, name: str, branch: str | None, remote: str | None) -> 
         rev = git(root, "rev-parse", f"refs/remotes/origin/{branch}")
         git(root, "checkout", "--quiet", "--force", "--detach", rev)
         return Desk(root, rev, root, branch)
+    if not (root / ".git").exists():
+        raise CloneError(
+            f"{root}: no git repository, and agents work on commits; `git init` and commit, or `cartoon-pipeline run "
+            "--here` runs everything in this folder as it is"
+        )
     changed = changed_files(root)
     if changed:
         raise CloneError(

@@ -12,7 +12,7 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 _DIE_WITH_PARENT, _ADOPT_ORPHANS = 1, 36  # prctl(2)
@@ -73,9 +73,9 @@ def parents() -> dict[int, int]:
     return found
 
 
-def below(top: int) -> dict[int, int]:
-    """Processes that descend from ``top``, each with its parent."""
-    every = parents()
+def below(top: int, every: Mapping[int, int] | None = None) -> dict[int, int]:
+    """Processes that descend from ``top``, each with its parent; ``every`` is ``parents()`` if it is known already."""
+    every = parents() if every is None else every
     family = {top}
     while grown := {pid for pid, parent in every.items() if parent in family} - family:
         family |= grown

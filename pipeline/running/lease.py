@@ -190,8 +190,10 @@ def settle(folder: Folder, name: str, run: str) -> None:
 
 
 def beat(folder: Folder, name: str, run: str) -> None:
-    """Keep a lease alive under which a result of ``run`` is being stored."""
-    _change(folder, name, run)
+    """Keep a lease alive under which a result of ``run`` is being stored, unless whoever stores it is paused."""
+    record = holder(folder, name)
+    if record is not None and not paused(record.pid):
+        _change(folder, name, run)
 
 
 def _change(folder: Folder, name: str, run: str, **changes: Any) -> None:

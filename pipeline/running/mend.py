@@ -13,6 +13,7 @@ import shutil
 import uuid
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +87,10 @@ def _mend_lock(lock: Path, before: Path) -> None:
         if known.get(last) != found[last]:
             del found[last]
     whole = {**found, **{name: text for name, text in known.items() if name not in found}}
-    if whole == _entries(lock.read_text(errors="replace")):
-        return
     if not whole:
         lock.unlink()
+        return
+    if whole == _entries(lock.read_text(errors="replace")):
         return
     temporary = lock.with_name(f".{lock.name}.{os.getpid()}")
     temporary.write_text(_HEAD + "".join(whole.values()))
@@ -99,7 +100,7 @@ def _mend_lock(lock: Path, before: Path) -> None:
 def _entries(text: str) -> dict[str, str]:
     """Split dvc.lock into the texts of its entries, by their first lines."""
     starts = [match.start() for match in _ENTRY.finditer(text)]
-    parts = [text[begin:end] for begin, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+    parts = [text[begin:end] for begin, end in pairwise([*starts, len(text)])]
     return {part.partition("\n")[0]: part for part in parts}
 
 

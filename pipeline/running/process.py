@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.graph import dvc_command
+from pipeline.graph import cache_folder, dvc_command
 from pipeline.jobs import Job, Outcome
 from pipeline.running.family import end, marked
 from pipeline.running.guard import Execution, Rules, read_ledger, write_guard
@@ -130,6 +131,8 @@ def run_job(
         while left:
             said, executions = _repro(left, root, environment, rules, folder, on_line)
             outcomes |= {outcome.stage: outcome for outcome in judge(left, said, executions, _where(), alone)}
+            if said.no_space:
+                on_line(_about_space(root))
             busy = [one.stage for one in executions if one.state in ("busy", "lost")]
             left = unfinished(job, outcomes, waiting=bool(busy))
             if left and busy and rules.leases:
@@ -162,6 +165,14 @@ def _repro(
         command = dvc_command("repro", how, *job.names)
         said.code, _ = execute(command, root, {**environment, "SHELL": str(guard), MARK: mark}, hear)
     return said, [one for one in read_ledger(rules.ledger) if one.run == mark]
+
+
+def _about_space(root: Path) -> str:
+    """Say which disks DVC writes to and what is left on them."""
+    places = {"the workspace": root, "the cache": cache_folder(root)}
+    free = {what: f"{shutil.disk_usage(path).free / 1e6:,.0f} MB at {path}" for what, path in places.items()}
+    left = ", ".join(f"{amount} ({what})" for what, amount in free.items())
+    return f"error: no space left for a result; free are {left}. Make room, then run the same command again"
 
 
 def _dvcfile(address: str) -> str:

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Collection
 
-from pipeline.running.family import adopt_orphans, below, die_with, end, reap, started
+from pipeline.running.family import adopt_orphans, below, die_with, end, parents, reap, started
 
 GRACE = 30.0  # seconds between SIGTERM and SIGKILL
 _TICK = 500  # ms between looks at what tells nobody when it ends
@@ -69,8 +69,9 @@ def supervise(command: list[str], companions: Collection[int], grace: float) -> 
 
 def _lost(child: int) -> dict[int, int]:
     """Return what is below this process and not below the command: whoever looked after it was killed."""
-    kept = below(child).keys() | {child}
-    return {pid: parent for pid, parent in below(os.getpid()).items() if pid not in kept}
+    every = parents()  # once: what the command starts between two looks would count as lost
+    kept = below(child, every).keys() | {child}
+    return {pid: parent for pid, parent in below(os.getpid(), every).items() if pid not in kept}
 
 
 def _signals() -> int:

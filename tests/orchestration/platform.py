@@ -147,6 +147,9 @@ class Server:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 text = answer.read()
         except urllib.error.HTTPError as error:
+            if error.code == 503:  # its SQLite file is locked just now
+                time.sleep(0.5)
+                return self.call(method, path, body)
             raise AssertionError(f"{method} {path}: {error.code} {error.read().decode()[:500]}") from error
         return json.loads(text) if text else None
 

@@ -59,6 +59,13 @@ def begin(server: Server, clone: Path, name: str) -> tuple[str, int]:
     return run, int(note.read_text())
 
 
+def claim(server: Server) -> str:
+    """Claim a run as a worker does; the only slot is busy, so that nobody else does."""
+    run = server.submit("stages/cpu", {"do": "true"})
+    server.call("POST", f"/flow_runs/{run}/set_state", {"state": {"type": "PENDING"}})
+    return run
+
+
 def worker_of(clone: Path) -> int:
     """The worker itself, not the supervisor above it."""
     (pid,) = [pid for pid in find(f"CARTOON_CLONE={clone}", "prefect worker") if supervisor_of(clone) != pid]
@@ -99,8 +106,10 @@ def test_each_slot_has_its_own_clone_and_its_own_gpu(server: Server, project: Pa
 def test_a_dead_worker_is_replaced_and_its_run_reported_at_once(
     server: Server, project: Path, clone: Path, cpu_agent: subprocess.Popen[bytes]
 ) -> None:
+    nameless = None
     for name, victim in (("worker", worker_of), ("supervisor", supervisor_of)):
         run, process = begin(server, clone, name)
+        nameless = nameless or claim(server)  # what a worker leaves that dies before it has put its name on a run
         os.kill(victim(clone), signal.SIGKILL)
         assert crashed(server, run, clone, name, process).endswith("its worker died")
     assert server.wait(server.submit("stages/cpu", {"do": "true"})) == "COMPLETED"
@@ -110,6 +119,9 @@ def test_a_dead_worker_is_replaced_and_its_run_reported_at_once(
     )
     assert second.returncode == 9
     assert f"process {cpu_agent.pid} serves pool cpu from here" in second.stderr
+    assert nameless is not None
+    assert server.wait(nameless, seconds=40) == "CRASHED"
+    assert server.run(nameless)["state"]["message"].endswith("a worker died while claiming it")
 
 
 def test_an_agent_that_is_told_to_end_takes_everything_with_it(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.orchestration.platform import PYTHON, Server, agent, alive, repository, stage, started, wait_for
+from tests.orchestration.platform import PYTHON, Server, agent, alive, git, repository, stage, started, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.orchestration]
 
@@ -45,13 +46,27 @@ class Project:
     @contextmanager
     def running(self, *arguments: str, **more: str) -> Iterator[tuple[subprocess.Popen[bytes], list[int]]]:
         """A run with both long stages under way, and their processes."""
-        for note in self.notes.glob("*.pid"):
-            note.unlink()
         environment = self.server.environment(CARTOON_GRACE=str(GRACE), **more)
         with started(self.command("run", *arguments), self.root, environment, self.notes / "run.log") as process:
-            files = [self.notes / f"{name}.pid" for name in ("saves", "ignores")]
+            yield process, self.long_stages()
+
+    def long_stages(self) -> list[int]:
+        """Wait for both long stages; returns their processes."""
+        files = [self.notes / f"{name}.pid" for name in ("saves", "ignores")]
+        try:
             wait_for(lambda: all(file.exists() and file.read_text().strip() for file in files), what="the long stages")
-            yield process, [int(file.read_text()) for file in files]
+        except AssertionError as error:
+            told = [f"{run['name']}: {run['state']} {self.server.log_of(run['id'])}" for run in self.server.runs()[:9]]
+            raise AssertionError(f"{error}; {told}") from None
+        return [int(file.read_text()) for file in files]
+
+    def renew(self) -> None:
+        """Make every stage out of date, and the long ones long."""
+        for note in (*self.notes.glob("*.pid"), self.notes / "go"):
+            note.unlink(missing_ok=True)
+        params = self.root / "params.yaml"
+        params.write_text(params.read_text() + "# new\n")
+        git(self.root, "commit", "--quiet", "--all", "--message", "New settings")
 
     def times(self, name: str) -> int:
         """How often a stage was begun."""
@@ -73,8 +88,9 @@ def agents(deployed: Project) -> Iterator[None]:
 
 
 def unfinished(server: Server) -> list[str]:
-    names = {"SCHEDULED", "PENDING", "RUNNING", "CANCELLING"}
-    return [run["name"] for run in server.runs(*names) if run["name"] != "reproduce" and not run["auto_scheduled"]]
+    """Names of runs that have not ended; what is scheduled for some night does not count."""
+    states = ("SCHEDULED", "PENDING", "RUNNING", "CANCELLING")
+    return [run["name"] for run in server.runs(*states) if not run["auto_scheduled"]]
 
 
 def test_a_cancelled_run_is_gone_with_all_its_jobs_and_the_same_command_continues(
@@ -84,19 +100,71 @@ def test_a_cancelled_run_is_gone_with_all_its_jobs_and_the_same_command_continue
     assert (nothing.returncode, nothing.stdout) == (0, "Nothing runs for demo; nothing to cancel.\n")
     with deployed.running() as (coordinator, processes):
         told = json.loads(deployed.call("status", "--json").stdout)
-        assert [entry["name"] for entry in told["running"]] == ["saves", "ignores"] or len(told["running"]) == 2
-        assert {job["state"] for job in told["server"]["jobs"]} == {"running"}
-        assert told["server"]["newest"]["state"] == "running"
         done = deployed.call("cancel")
         assert done.returncode == 0, done.stderr
         assert not any(alive(pid) for pid in processes)
         assert unfinished(deployed.server) == []
-        coordinator.wait(30)
+        assert coordinator.wait(30) == 130
+    assert sorted(entry["name"] for entry in told["running"]) == ["ignores", "saves"]
+    assert {job["title"]: job["state"] for job in told["server"]["jobs"]} == {"saves": "running", "ignores": "running"}
+    assert told["server"]["done"] == ["quick"]
+    assert told["server"]["newest"]["state"] == "running"
     assert (deployed.notes / "saves.saved").exists()
-    assert "reproduce demo" in done.stdout or "reproduce None" in done.stdout
+    assert sorted(done.stdout.partition("\n")[0].removeprefix("ended: ").split(", ")) == [
+        "ignores",
+        "reproduce",
+        "saves",
+    ]
     (deployed.notes / "go").touch()
     again = deployed.call("run")
     assert again.returncode == 0, again.stderr
     assert "2 stages are up to date now." in again.stdout
     assert [deployed.times(name) for name in ("quick", "saves", "ignores")] == [1, 2, 2]
-    assert "Last finished: " in deployed.call("status").stdout
+    after = deployed.call("status").stdout
+    assert "Last finished: " in after
+    assert after.endswith("3 of 3 stages are up to date.\n")
+
+
+def test_a_run_whose_coordinator_is_an_agent_is_cancelled_by_its_id(deployed: Project, agents: None) -> None:
+    server = deployed.server
+    deployed.renew()
+    with agent(server, deployed.root, "coordinator", "--slots", "1", CARTOON_GRACE=str(GRACE)):
+        run = server.submit("reproduce/on-change", {"branch": "main"})
+        processes = deployed.long_stages()
+        done = deployed.call("cancel", run[:13])
+        assert done.returncode == 0, done.stderr
+        assert not any(alive(pid) for pid in processes)
+        assert unfinished(server) == []
+        assert server.state(run) == "CANCELLED"
+        again = deployed.call("cancel", run)
+        assert (again.returncode, again.stdout) == (0, f"{run} has ended already; nothing to cancel.\n")
+    unknown = deployed.call("cancel", "no-such-run")
+    assert unknown.returncode == 2
+    assert unknown.stderr.startswith("error: no-such-run: no run has this id or name")
+
+
+def test_a_run_in_this_folder_is_cancelled_without_a_server(deployed: Project) -> None:
+    deployed.renew()
+    with deployed.running("--here") as (process, processes):
+        done = deployed.call("cancel", PREFECT_API_URL="")
+        assert done.returncode == 0, done.stderr
+        assert not any(alive(pid) for pid in [process.pid, *processes])
+        assert done.stdout.startswith(f"ended: process {process.pid}\n")
+        assert process.wait(10) == 128 + signal.SIGTERM
+
+
+def test_what_a_dead_coordinator_has_left_on_the_server_is_cleared_away(deployed: Project) -> None:
+    """A run that nobody conducts any more, and a job that waits for an agent that nobody has started."""
+    server = deployed.server
+    run = server.submit("reproduce/on-change", {"branch": "main"})
+    server.call("POST", f"/flow_runs/{run}/set_state", {"state": {"type": "RUNNING"}, "force": True})
+    parameters = {"title": "train", "nodes": [], "rev": "0", "exchange": "", "pools": {}, "protocol": 1}
+    job = server.submit("stages/gpu", parameters)
+    server.call("PATCH", f"/flow_runs/{job}", {"tags": ["cartoon", "profile:demo", "gpu"]})
+    other = server.submit("stages/gpu", parameters)
+    server.call("PATCH", f"/flow_runs/{other}", {"tags": ["cartoon", "profile:another", "gpu"]})
+    done = deployed.call("cancel")
+    assert done.returncode == 0, done.stderr
+    assert "whoever ran it does not answer; it counts as cancelled now" in done.stderr
+    assert [server.state(number) for number in (run, job, other)] == ["CANCELLED", "CANCELLED", "SCHEDULED"]
+    server.call("DELETE", f"/flow_runs/{other}")

@@ -43,7 +43,7 @@ GRAPH = f"""
       cmd: {NOTE} && mkdir -p work/train/${{key}} && ls work/raw/${{key}}/*.png | wc -l > work/train/${{key}}/pictures
       deps: ["work/raw/${{key}}"]
       outs: ["work/train/${{key}}/pictures"]
-      meta: {{pool: gpu, dataset: "${{key}}"}}
+      meta: {{pool: cpu, dataset: "${{key}}"}}
   compare:
     cmd: {NOTE} && grep -r . work/train | sort > work/table.txt
     deps: [work/train]
@@ -63,6 +63,7 @@ PARAMS: dict[str, Any] = {
         "comics": SAME | {"source": "webtoon", "where": "data/comics", "titles": ["en/95"], "max_episodes": None},
         "pages": SAME | {"source": "folder", "where": "data/pages", "group_by": "file"},
     },
+    "scheduling": {"short": ["crawl", "train", "compare"], "retry_s": [1.0], "start_s": 300.0},
     "watch": {
         "publish": "branch", "quiet_s": 0.0, "attempts": 3,
         "datasets": {"pages": {"publish": "branch", "list": "https://example.org/list.csv"}},  # which is a mistake
@@ -121,6 +122,9 @@ class World:
     def retrainings(self, digest: str) -> list[dict[str, Any]]:
         return [run for run in self.server.runs() if run["parameters"].get("digest") == digest]
 
+    def said(self, run: str) -> str:
+        return str(self.server.run(run)["state"]["message"])
+
     def committed(self, path: str) -> str:
         return git(self.project, "rev-parse", f"main:{path}")
 
@@ -132,6 +136,7 @@ def world(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         ".gitignore": "/work\n/scratch\n/mlruns\n/data/*\n!/data/*.dvc\n__pycache__/\n",
         "params.yaml": json.dumps(PARAMS, indent=1),
         "none.txt": "",
+        "prefect.yaml": (ROOT / "prefect.yaml").read_text().replace("active: true", "active: false"),
         "data/comics/permission.yaml": json.dumps(PERMISSION),
     }
     project = repository(home / "project", GRAPH, files)
@@ -172,20 +177,21 @@ def test_a_new_episode_is_in_the_comparison_soon_and_nothing_else_is_made_again(
     world.site.add_episodes("en/95", 1)
     more = {"SEEN": str(world.seen), **world.site.environment()}
     with (
-        agent(world.server, world.project, "cpu", **more),
-        agent(world.server, world.project, "gpu", **more),
-        agent(world.server, world.project, "coordinator", **more),
+        agent(world.server, world.project, "cpu", "--slots", "1", **more),
+        agent(world.server, world.project, "coordinator", "--slots", "1", **more),
     ):
         watched = world.server.submit("watch/datasets")
-        assert world.server.wait(watched) == "FAILED"  # because of the other dataset, which does not stop this one
-        assert "not looked at: pages: pages: datasets.pages: its source is folder" in str(world.server.run(watched))
+        assert (
+            world.server.wait(watched, seconds=300) == "FAILED"
+        )  # because of the other dataset, which does not stop this one
+        assert "not looked at: pages: datasets.pages: its source is folder" in world.said(watched)
         digest = world.committed("data/comics")
         (run,) = wait_for(lambda: world.retrainings(digest), 30, "the event's run")
-        assert world.server.wait(run["id"]) == "COMPLETED", world.server.log_of(run["id"])
+        assert world.server.wait(run["id"], seconds=300) == "COMPLETED", world.said(run["id"])
         assert sorted(world.ran()) == ["compare", "crawl@comics", "publish", "train@comics"]
         assert world.known() == digest
         again = world.server.submit("watch/datasets", {"dataset": "comics", "branch": "main"})
-        assert world.server.wait(again) == "COMPLETED"
+        assert world.server.wait(again, seconds=300) == "COMPLETED"
     after = git(world.project, "show", "main:reports/table.txt").splitlines()
     assert before == ["work/train/comics/pictures:8", "work/train/pages/pictures:3"]
     assert after == ["work/train/comics/pictures:12", "work/train/pages/pictures:3"]

@@ -1,18 +1,12 @@
 """The flow on toy DVC projects with shell stages, which prove order and overlap by meeting or colliding."""
 
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import pytest
 
@@ -42,7 +36,8 @@ def wait_for(condition: Callable[[], object], seconds: float = 500) -> None:
 def test_siblings_run_side_by_side_gpu_stages_alone_and_a_failure_stops_only_what_needs_it(
     toy: Path, prefect_server: None
 ) -> None:
-    from pipeline.flows.reproduce import StagesFailed, reproduce
+    from pipeline.flows.here import reproduce_here as reproduce
+    from pipeline.jobs import StagesFailed
 
     (toy / "dvc.yaml").write_text(
         "stages:\n"
@@ -67,20 +62,20 @@ def test_siblings_run_side_by_side_gpu_stages_alone_and_a_failure_stops_only_wha
     assert reproduce(str(toy)) == []
 
 
-def test_network_trouble_is_tried_again_and_bad_input_is_not(
-    toy: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from pipeline.flows import reproduce as module
+def test_network_trouble_is_tried_again_and_bad_input_is_not(toy: Path, prefect_server: None) -> None:
+    from pipeline.flows.here import reproduce_here
+    from pipeline.jobs import StagesFailed
 
-    monkeypatch.setattr(module, "_RETRY_SECONDS", [0.0, 0.0])
+    with (toy / "params.yaml").open("a") as file:
+        file.write("scheduling: {short: [], retry_s: [0, 0], start_s: 300}\n")
     again = "echo x >> {name}.tries; [ $(wc -l < {name}.tries) -ge 3 ] || exit {code}; "
     (toy / "dvc.yaml").write_text(
         "stages:\n"
         + stage("flaky", again.format(name="flaky", code=6), ["params.yaml"], network="true")
         + stage("corrupt", again.format(name="corrupt", code=4), ["params.yaml"], network="true")
     )
-    with pytest.raises(module.StagesFailed, match="failed: corrupt"):
-        module.reproduce(str(toy))
+    with pytest.raises(StagesFailed, match="failed: corrupt"):
+        reproduce_here(str(toy))
     assert (toy / "flaky.txt").exists()
     assert (toy / "corrupt.tries").read_text() == "x\n"
 
@@ -93,7 +88,7 @@ def test_a_stopped_run_leaves_no_process_behind_and_the_next_one_continues(toy: 
         + stage("a", "", ["params.yaml"])
         + stage("long", "echo $$ > pid; [ -e resume ] || sleep 1000; ", ["a.txt"])
     )
-    command = [sys.executable, "-m", "pipeline.cli", "--root", str(toy), "run"]
+    command = [sys.executable, "-m", "pipeline.cli", "--root", str(toy), "run", "--here"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop("PREFECT_HOME", None)
     environment.pop("PREFECT_API_URL", None)
@@ -111,60 +106,3 @@ def test_a_stopped_run_leaves_no_process_behind_and_the_next_one_continues(toy: 
     assert result.returncode == 0, result.stderr
     assert "1 stages are up to date now" in result.stdout
     assert "long | Running stage 'long'" in result.stderr
-
-
-@contextmanager
-def started(command: list[str], folder: Path, environment: dict[str, str], log: str) -> Iterator[None]:
-    with (folder / log).open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True
-        )
-        try:
-            yield
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def end_flow_runs(home: Path) -> None:
-    """A worker's flow runs are sessions of their own and outlive it; they are known by the folder only they have."""
-    for environ in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):
-            if f"PREFECT_HOME={home}".encode() in environ.read_bytes():
-                os.kill(int(environ.parent.name), signal.SIGKILL)
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def test_the_scheduled_deployment_runs_on_a_real_server(toy: Path) -> None:
-    """Imports and ``pip check`` see neither of the two known breaks of Prefect's server; this does."""
-    (toy / "dvc.yaml").write_text("stages:\n" + stage("a", "", ["params.yaml"]) + stage("b", "", ["a.txt"]))
-    deployment = (ROOT / "prefect.yaml").read_text()
-    assert '{cron: "0 3 * * *", timezone: UTC, active: true}' in deployment
-    (toy / "prefect.yaml").write_text(
-        deployment.replace('{cron: "0 3 * * *", timezone: UTC, active: true}', "{interval: 20, active: true}")
-    )
-    (toy / "pipeline").symlink_to(ROOT / "pipeline")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment: dict[str, Any] = {
-        **os.environ, "PREFECT_HOME": str(toy / "home"), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_WORKER_QUERY_SECONDS": "2", "PYTHONPATH": str(ROOT),
-    }  # fmt: skip
-    prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
-    serve = [*prefect, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with started(serve, toy, environment, "server.log"):
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/api/health"))
-        for arguments in (["work-pool", "create", "--type", "process", "cartoon"], ["deploy", "--all"]):
-            subprocess.run([*prefect, *arguments], cwd=toy, env=environment, check=True, capture_output=True)
-        with started([*prefect, "worker", "start", "--pool", "cartoon"], toy, environment, "worker.log"):
-            wait_for((toy / "b.txt").exists)
-    end_flow_runs(toy / "home")
-    shutil.rmtree(toy / "home", ignore_errors=True)

@@ -104,7 +104,7 @@ def test_a_better_generator_is_promoted_and_the_old_one_stays_as_previous(projec
     last = registered(project).history()[-1]
     assert (last.what, last.version, last.before) == ("promoted", 2, 1)
     assert "KID on held-out images 48.0 against 50.0, similarity 0.600 against 0.500" in last.why
-    assert json.loads(last.numbers["old"])["kid"] == 50.0
+    assert (last.numbers["new"]["kid"], last.numbers["old"]["kid"]) == (48.0, 50.0)
 
 
 def test_a_worse_generator_stays_a_version_without_an_alias_and_is_reported_with_numbers(project: Path) -> None:
@@ -216,6 +216,22 @@ def test_a_reverted_champion_is_recorded_and_not_promoted_again_by_itself(projec
     assert promote(project, "demo", "flat", 2, "they are not") == 1
     assert aliases(project) == (2, 1)
     assert [move.what for move in registered(project).history()] == ["promoted", "promoted", "reverted", "promoted"]
+
+
+def test_what_was_taken_back_does_not_keep_a_lesser_one_from_being_promoted(project: Path) -> None:
+    consider(project, "demo")
+    heard(project, BETTER)
+    revert(project, "demo", "flat", "its mouths are odd")
+    verdict = heard(project, BETTER, replace(BETTER, seed="s1", similarity=0.58))
+    assert (verdict.state, verdict.title, verdict.champion) == ("promoted", "freeze_g, seed s1, no swap", 3)
+
+
+def test_a_reversal_lets_nobody_in_by_the_back_door_of_the_same_comparison(project: Path) -> None:
+    consider(project, "demo")
+    heard(project, BETTER, replace(BETTER, seed="s1", similarity=0.58))
+    revert(project, "demo", "flat", "odd mouths")
+    (verdict,) = consider(project, "demo")
+    assert (verdict.state, verdict.champion, len(registered(project).versions())) == ("unchanged", 1, 2)
 
 
 def test_without_a_champion_before_there_is_nothing_to_revert_to(project: Path) -> None:
@@ -335,7 +351,12 @@ def snapshot(root: Path) -> dict[str, Any]:
     """All that the registry holds, without times and ids."""
     model = registered(root)
     versions = [
-        {**version.tags, "version": version.version, "file": hashlib.sha256(file.read_bytes()).hexdigest()}
+        {
+            **version.tags,
+            "version": version.version,
+            "about": version.description,
+            "file": hashlib.sha256(file.read_bytes()).hexdigest(),
+        }
         for version in model.versions()
         for file in [Path(str(version.source).removeprefix("file://")) / "generator.safetensors"]
     ]

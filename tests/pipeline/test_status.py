@@ -75,13 +75,13 @@ def test_the_screen_answers_what_runs_what_waits_what_failed_and_what_is_out_of_
         Job("j3", "train@z", "gpu", "scheduled", NOW - 60, "", f"{url}/j3"),
         Job("j4", "crop@z", "cpu", "scheduled", NOW - 60, "", f"{url}/j4"),
     ]
-    view = ServerView("http://127.0.0.1:4200", [Pool("cpu", []), Pool("gpu", ["host-gpu-0"])], jobs, newest)
+    view = ServerView("http://127.0.0.1:4200", [Pool("cpu", []), Pool("gpu", ["host-gpu-0"])], jobs, ["crop@y"], newest)
     text = screen(
         picture(
             server=view,
             finished=Finished("fedcba9876543210", NOW - 7200),
             running=[Working("train@y", "gpu-0", "host", 42, NOW - 240)],
-            stale=[Stale("crop@z", ["a", "b", "c", "d", "e"]), Stale("train@z", [])],
+            stale=[Stale("crop@y", ["x"]), Stale("crop@z", ["a", "b", "c", "d", "e"]), Stale("train@z", [])],
             warnings=["something is not known"],
         ),
         NOW,
@@ -101,7 +101,8 @@ def test_the_screen_answers_what_runs_what_waits_what_failed_and_what_is_out_of_
         "Last finished: 2 h 0 min ago, commit fedcba987654",
         "crop@z: a, b, c and 2 more",
         "train@z: depends on one above",
-        "1 of 3 stages are up to date.",
+        "crop@y: done by an agent; the run that ends well commits it",
+        "0 of 3 stages are up to date, 1 more are done and not committed.",
     ):
         assert line in text.splitlines(), line
 

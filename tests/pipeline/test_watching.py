@@ -326,9 +326,7 @@ def test_a_version_that_fails_to_train_is_left_to_people_until_something_is_comm
         assert found.change is not None
         book.failed.append((found.change, datetime.now().astimezone()))
         assert len(book.events) == attempt + 1
-    with pytest.raises(
-        GivenUpError, match=r"comics: retraining .* has failed 3 times .*--profile demo --dataset comics"
-    ):
+    with pytest.raises(GivenUpError, match=r"retraining .* has failed 3 times .*--profile demo --dataset comics"):
         see(project, "comics")
     book.failed = [(change, datetime(2020, 1, 1).astimezone()) for change, _ in book.failed]  # before the last commit
     assert see(project, "comics").state == "changed"
@@ -336,7 +334,7 @@ def test_a_version_that_fails_to_train_is_left_to_people_until_something_is_comm
 
 def test_failures_name_the_dataset_and_the_remedy(project: Project, book: Book, tmp_path: Path) -> None:
     project.fail("comics", 6, "www.webtoons.com: HTTP 503, after 6 tries")
-    with pytest.raises(AskError, match=r"^comics: www.webtoons.com: HTTP 503") as caught:
+    with pytest.raises(AskError, match=r"^www.webtoons.com: HTTP 503") as caught:
         see(project, "comics")
     assert caught.value.exit_code == 6
     far = {"source": "folder", "where": str(tmp_path / "far")}
@@ -348,10 +346,10 @@ def test_failures_name_the_dataset_and_the_remedy(project: Project, book: Book, 
     with pytest.raises(ContentError, match=r"datasets\.absent\.where: .*data/absent: no such file or folder"):
         see(project, "absent")
     write(project.root, {"data/private/permission.yaml": "mine\n"})
-    with pytest.raises(AskError, match=r"private: .*not in git.*`git add --force data/private` there"):
+    with pytest.raises(AskError, match=r"not in git.*`git add --force data/private` there"):
         see(project, "private")
     project.fail("drawn", 1, "bug")
-    with pytest.raises(AskError, match="drawn: bug"):
+    with pytest.raises(AskError, match="^bug$"):
         see(project, "drawn")
 
 

@@ -1,4 +1,4 @@
-"""A process that runs one job, as a flow does: ``runner ROOT STAGE,STAGE [allowed=A,B] [leases=DIR]``."""
+"""A process that runs a job, as a flow does: ``runner ROOT STAGE,STAGE [allowed=A,B] [pool=P] [leases=D] [ttl=S]``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from pipeline.running import process
 from pipeline.running.process import GROUPS
 from tests.running.toys import Toy
 
@@ -16,6 +17,8 @@ def main() -> None:
     toy, names = Toy(Path(sys.argv[1])), [name for name in sys.argv[2].split(",") if name]
     options = dict(word.split("=", 1) for word in sys.argv[3:])
     signal.signal(signal.SIGTERM, lambda number, frame: GROUPS.terminate())
+    if "ttl" in options:
+        process._TTL, process._POLL = float(options["ttl"]), 0.1
     allowed = [name for name in options.get("allowed", "").split(",") if name]
     leases = Path(options["leases"]) if "leases" in options else None
     with (toy.root / "output.jsonl").open("a", buffering=1) as output:

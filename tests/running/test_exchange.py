@@ -19,7 +19,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from pipeline.running import exchange as module
-from pipeline.running.exchange import Exchange, ExchangeError, bare, folder_id
+from pipeline.running.exchange import Exchange
+from pipeline.running.places import bare, folder_id
+from pipeline.running.trouble import ExchangeError
 from tests.running.projects import Clone, add_remote, environment, origin
 
 pytestmark = pytest.mark.slow
@@ -55,6 +57,9 @@ class S3:
         keys = [entry["Key"] for entry in client.list_objects_v2(Bucket="bucket", Prefix=prefix).get("Contents", [])]
         return {key: client.get_object(Bucket="bucket", Key=key)["Body"].read() for key in keys}
 
+    def put(self, key: str, content: bytes) -> None:
+        boto3.client("s3", endpoint_url=self.url).put_object(Bucket="bucket", Key=key, Body=content)
+
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[S3]:
@@ -74,7 +79,8 @@ class Store:
 
     url: str
     endpoint: str | None
-    objects: Callable[[], dict[str, bytes]]
+    objects: Callable[[], dict[str, bytes]]  # key or path -> content
+    put: Callable[[str, bytes], object]
     down: Callable[[], object]
     up: Callable[[], object]
 
@@ -85,7 +91,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
         server: S3 = request.getfixturevalue("s3")
         place = f"{tmp_path.name}/store"
         return Store(
-            f"s3://bucket/{place}", server.url, lambda: server.objects(f"{place}/files/md5/"), server.stop, server.start
+            f"s3://bucket/{place}",
+            server.url,
+            lambda: server.objects(f"{place}/files/md5/"),
+            server.put,
+            server.stop,
+            server.start,
         )
     folder, away = tmp_path / "store", tmp_path / "unmounted"
     folder.mkdir()
@@ -94,7 +105,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
         found = sorted((folder / "files" / "md5").glob("??/*"))
         return {str(path): path.read_bytes() for path in found if not path.name.endswith(".tmp")}
 
-    return Store(str(folder), None, objects, lambda: folder.rename(away), lambda: away.rename(folder))
+    def put(name: str, content: bytes) -> None:
+        Path(name).chmod(0o644)
+        Path(name).write_bytes(content)
+
+    return Store(str(folder), None, objects, put, lambda: folder.rename(away), lambda: away.rename(folder))
 
 
 @pytest.fixture(autouse=True)
@@ -165,6 +180,33 @@ def test_a_killed_push_leaves_nothing_that_is_taken_for_good(store: Store, tmp_p
     Exchange.of(two.root, "store").fetch()
     two.dvc("repro", SHELL="/bin/false")
     assert (two.root / "big" / "400").read_bytes() == b"400\n" + b"\0" * 60000
+
+
+def test_an_object_that_is_damaged_on_the_remote_is_not_taken(store: Store, tmp_path: Path) -> None:
+    project = project_with(store, tmp_path)
+    one, two = project.clone("one", "store"), project.clone("two", "store")
+    one.dvc("repro", "b@x")
+    Exchange.of(one.root, "store").push(["a", "b@x"], always)
+    ((name, content),) = [(name, content) for name, content in store.objects().items() if content == b"1\n"]
+    store.put(name, b"2\n")
+    Exchange.of(two.root, "store").fetch(["b@x"])
+    assert two.dvc("repro", "b@x", check=False, SHELL="/bin/false").returncode != 0
+    two.dvc("repro", "b@x")
+    assert two.executed() == ["a"]  # whose output has the same content as the other's
+    assert (two.root / "b-x").read_bytes() == content
+
+
+def test_what_a_remote_has_lost_is_pushed_again(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    project = origin(tmp_path)
+    add_remote(project, "store", str(tmp_path / "store"), None)
+    project.dvc("repro", "b@y")
+    way = Exchange.of(project.root, "store")
+    way.push(["b@y"], always)
+    (lost,) = (tmp_path / "store" / "files" / "md5").glob("??/*")
+    lost.unlink()
+    way.push(["b@y"], always)
+    assert lost.exists()
 
 
 def test_a_remote_that_is_down_is_network_trouble_and_nothing_is_lost(store: Store, tmp_path: Path) -> None:
@@ -286,7 +328,7 @@ def test_clones_with_one_cache_have_one_identity_and_others_have_others(tmp_path
 
 
 def test_many_who_ask_at_once_find_one_name(tmp_path: Path) -> None:
-    code = f"import sys; from pathlib import Path; from pipeline.running.exchange import folder_id; " \
+    code = f"import sys; from pathlib import Path; from pipeline.running.places import folder_id; " \
            f"sys.stdout.write(folder_id(Path({str(tmp_path / 'cache')!r})))"  # fmt: skip
     asked = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert {process.communicate()[0] for process in asked} == {folder_id(tmp_path / "cache")}

@@ -14,6 +14,8 @@ from model.metrics.extractors.catalogue import kind_of
 from pipeline.graph import read_graph
 from pipeline.hearing import ChampionParams
 from pipeline.params import read_params, read_section
+from pipeline.scheduling import Scheduling
+from pipeline.watching import Watch
 from stages.build_lmdb import LmdbParams
 from stages.compare import CompareParams
 from stages.crop import CropParams
@@ -31,7 +33,7 @@ PROFILES = {"demo": Path(), "showcase": Path("profiles/showcase"), "paper": Path
 SECTIONS = {
     "crawl": Web, "crop": CropParams, "lmdb": LmdbParams, "pretrained": PretrainedParams, "train": TrainParams,
     "snapshots": SnapshotParams, "swap": SwapParams, "evaluate": EvaluateParams, "compare": CompareParams,
-    "page": PageParams, "champion": ChampionParams,
+    "page": PageParams, "champion": ChampionParams, "scheduling": Scheduling, "watch": Watch,
 }  # fmt: skip
 
 
