@@ -179,7 +179,7 @@ def simulate(options: argparse.Namespace, server: Server) -> dict[str, Any]:
     prepare(server, agents)
     log = server.folder / "server.log"
     command = [sys.executable, "-m", "benchmarks.orchestration_agents", server.api, "--agents", *options.agents,
-               "--scale", str(options.scale), "--engine", str(options.engine)]  # fmt: skip
+               "--scale", str(options.scale), "--query", str(options.query)]  # fmt: skip
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             time.sleep(5.0)  # all are there
@@ -249,7 +249,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--agents", nargs="+", default=["gpu=16", "cpu=4"], metavar="POOL=N")
     parser.add_argument("--scale", type=float, default=1.0, help="of the stages' seconds")
-    parser.add_argument("--engine", type=float, default=0.0, help="s between claiming a job and its first stage")
+    parser.add_argument("--query", type=float, default=2.0, help="s between two looks of an agent for work")
     parser.add_argument("--single", action="store_true", help="a job for every stage, to put more on the server")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
