@@ -110,10 +110,12 @@ def prepare(server: Server, pools: Collection[str]) -> None:
 
 
 class Telling(Server):
-    """A server whose log has a line for every request."""
+    """A server whose log has a line for every request, with other settings to try."""
+
+    settings: Mapping[str, str] = {}
 
     def environment(self, **more: str) -> dict[str, str]:
-        return {**super().environment(**more), "PREFECT_SERVER_LOGGING_LEVEL": "INFO"}
+        return {**super().environment(**more), "PREFECT_SERVER_LOGGING_LEVEL": "INFO", **self.settings}
 
 
 @dataclass(frozen=True)
@@ -251,10 +253,12 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="of the stages' seconds")
     parser.add_argument("--query", type=float, default=2.0, help="s between two looks of an agent for work")
     parser.add_argument("--single", action="store_true", help="a job for every stage, to put more on the server")
+    parser.add_argument("--server", nargs="*", default=[], metavar="NAME=VALUE", help="settings to try on the server")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="simulation-") as folder:
         server = Telling(Path(folder) / "server")
+        server.settings = {name: value for name, _, value in (word.partition("=") for word in options.server)}
         try:
             server.start()
             settings = server.environment()
