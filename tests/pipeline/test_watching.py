@@ -326,9 +326,7 @@ def test_a_version_that_fails_to_train_is_left_to_people_until_something_is_comm
         assert found.change is not None
         book.failed.append((found.change, datetime.now().astimezone()))
         assert len(book.events) == attempt + 1
-    with pytest.raises(
-        GivenUpError, match=r"retraining .* has failed 3 times .*--profile demo --dataset comics"
-    ):
+    with pytest.raises(GivenUpError, match=r"retraining .* has failed 3 times .*--profile demo --dataset comics"):
         see(project, "comics")
     book.failed = [(change, datetime(2020, 1, 1).astimezone()) for change, _ in book.failed]  # before the last commit
     assert see(project, "comics").state == "changed"
@@ -351,7 +349,7 @@ def test_failures_name_the_dataset_and_the_remedy(project: Project, book: Book, 
     with pytest.raises(AskError, match=r"not in git.*`git add --force data/private` there"):
         see(project, "private")
     project.fail("drawn", 1, "bug")
-    with pytest.raises(AskError, match="^bug$"):
+    with pytest.raises(AskError, match=r"^bug$"):
         see(project, "drawn")
 
 
