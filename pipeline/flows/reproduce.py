@@ -104,6 +104,7 @@ class _Run:
         self.profile = name_of(root, choice.profile)
         self.remote = os.environ.get("CARTOON_REMOTE") or None
         self.began = time.time()
+        self.pools: dict[str, str] = {}  # of every stage of the project, for messages
 
     def to_the_end(self) -> list[str]:
         with Lease.acquire(lease_folder(self.root), coordinator_lease(self.profile), what="a coordinated run"):
@@ -112,7 +113,9 @@ class _Run:
             exchange = Exchange.of(desk.folder, self.remote)
             bring_content(desk.folder, self.remote)
             exchange.fetch([dvcfile])
-            whole = select(read_graph(desk.folder), dvcfile, self.choice.targets)
+            stages = read_graph(desk.folder)
+            self.pools = {name: node.pool for name, node in stages.items()}
+            whole = select(stages, dvcfile, self.choice.targets)
             graph, missing = self._missing(desk, dvcfile, whole)
             if missing:  # agents elsewhere cannot see what only this machine has
                 exchange.push([name for name in graph if name not in to_run(graph, missing)], lambda: True)
@@ -138,8 +141,7 @@ class _Run:
         tags = ("cartoon", f"profile:{self.profile}")
         clear_leftovers(tags)
         log.info("%d stages to run, as %d jobs", len(chosen), len(jobs))
-        pools = {name: node.pool for name, node in read_graph(desk.folder).items()}
-        task = Task(desk.rev, exchange.identity(), pools, tags, scheduling.start_s)
+        task = Task(desk.rev, exchange.identity(), self.pools, tags, scheduling.start_s)
         backend = Pools(task, lambda job: run_here(job, desk.folder))
         try:
             with signals_reach_the_stages(also=backend.stop):
