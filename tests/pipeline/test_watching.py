@@ -326,9 +326,7 @@ def test_a_version_that_fails_to_train_is_left_to_people_until_something_is_comm
         assert found.change is not None
         book.failed.append((found.change, datetime.now().astimezone()))
         assert len(book.events) == attempt + 1
-    with pytest.raises(
-        GivenUpError, match=r"retraining .* has failed 3 times .*--profile demo --dataset comics"
-    ):
+    with pytest.raises(GivenUpError, match=r"retraining .* has failed 3 times .*--profile demo --dataset comics"):
         see(project, "comics")
     book.failed = [(change, datetime(2020, 1, 1).astimezone()) for change, _ in book.failed]  # before the last commit
     assert see(project, "comics").state == "changed"
