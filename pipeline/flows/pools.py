@@ -31,6 +31,7 @@ from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.runtime import flow_run as own_run
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Cancelling, Crashed
 
 from pipeline.flows.stages import PROTOCOL
@@ -130,10 +131,9 @@ class Pools:
 
         Raises: RunCancelled if this run itself is to end.
         """
-        done: list[tuple[Job, Sequence[Outcome]]] = [
-            (job, future.result()) for job, future in self._local if future.done()
-        ]
-        self._local = [(job, future) for job, future in self._local if not future.done()]
+        here = [entry for entry in self._local if entry[1].done()]
+        self._local = [entry for entry in self._local if entry not in here]
+        done: list[tuple[Job, Sequence[Outcome]]] = [(job, future.result()) for job, future in here]
         found = self._look()
         own = own_id()
         if any(run.id == own and run.state_type in (StateType.CANCELLING, StateType.CANCELLED) for run in found):
@@ -152,13 +152,17 @@ class Pools:
         return done
 
     def stop(self) -> None:
-        """Cancel what is under way; agents end it within seconds."""
+        """Cancel what is under way; agents end it within seconds. A server that is away is not waited for."""
         self._queue = []
-        for run_id in list(self._runs):
-            try:
-                self._client.set_flow_run_state(run_id, Cancelling())
-            except (httpx.HTTPError, PrefectHTTPStatusError) as error:
-                log.warning("could not cancel %s: %s", self._runs[run_id].title, error)
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+            for run_id, job in self._runs.items():
+                try:
+                    self._client.set_flow_run_state(run_id, Cancelling())
+                except httpx.TransportError as error:
+                    log.warning("jobs go on, the next run waits for them: no server (%s)", type(error).__name__)
+                    break
+                except PrefectHTTPStatusError as error:
+                    log.warning("could not cancel %s: %s", job.title, error)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _look(self) -> list[FlowRun]:
