@@ -70,20 +70,23 @@ class Task:
     pools: Mapping[str, str]  # stage -> pool
     tags: tuple[str, ...]
     start_s: float
+    maybe_kept: frozenset[str]  # stages whose last result may hold: looked for in the cache before an agent is asked
 
 
 class Pools:
     """Start jobs as flow runs on agents; jobs of the pool ``coordinator`` in a thread here."""
 
-    def __init__(self, task: Task, run_here: Callable[[Job], Sequence[Outcome]]) -> None:
+    def __init__(self, task: Task, run_here: Callable[[Job], Sequence[Outcome]], find: Callable[[Job], bool]) -> None:
         """Make a backend.
 
         Args:
             task: what the jobs share.
             run_here: runs a job in the coordinator's own clone.
+            find: takes a job's results from the cache, if it has all of them.
         """
         self._task = task
         self._run_here = run_here
+        self._find = find
         self._client: SyncPrefectClient = get_client(sync_client=True)
         self._runs: dict[UUID, Job] = {}
         self._queue: list[tuple[Job, int]] = []  # ready, not submitted yet, with the number of the try
@@ -96,9 +99,15 @@ class Pools:
         """Submit a job, as soon as few of its pool wait on the server."""
         if job.pool == HERE:
             self._local.append((job, self._threads.submit(self._run_here, job)))
+        elif attempt == 1 and self._task.maybe_kept.issuperset(job.names):
+            self._local.append((job, self._threads.submit(self._found, job)))
         else:
             self._queue.append((job, attempt))
             self._submit_some()
+
+    def _found(self, job: Job) -> Sequence[Outcome]:
+        """Return the outcomes of a job whose results the cache has, nothing if an agent must make them."""
+        return [Outcome(name, "cached", where=HERE) for name in job.names] if self._find(job) else []
 
     def _submit_some(self) -> None:
         waiting, self._queue = self._queue, []
@@ -134,6 +143,8 @@ class Pools:
         here = [entry for entry in self._local if entry[1].done()]
         self._local = [entry for entry in self._local if entry not in here]
         done: list[tuple[Job, Sequence[Outcome]]] = [(job, future.result()) for job, future in here]
+        self._queue += [(job, 1) for job, outcomes in done if not outcomes]
+        done = [(job, outcomes) for job, outcomes in done if outcomes]
         found = self._look()
         own = own_id()
         if any(run.id == own and run.state_type in (StateType.CANCELLING, StateType.CANCELLED) for run in found):

@@ -121,7 +121,8 @@ class _Run:
             graph, missing = self._missing(desk, dvcfile, whole)
             if missing:  # agents elsewhere cannot see what only this machine has
                 exchange.push([name for name in graph if name not in to_run(graph, missing)], lambda: True)
-            outcomes = self._conduct(desk, dvcfile, placed(to_run(graph, missing)), exchange) if missing else {}
+            chosen = placed(to_run(graph, missing))
+            outcomes = self._conduct(desk, dvcfile, chosen, missing, exchange) if missing else {}
             exchange.fetch([dvcfile])
             commit = self._publish(desk, dvcfile, graph)
         self._tell(desk, outcomes, commit, None)
@@ -137,14 +138,22 @@ class _Run:
             log.info("out of date, but not asked for: %s", ", ".join(left))
         return graph, [name for name in refused if name in graph]
 
-    def _conduct(self, desk: Desk, dvcfile: str, chosen: Graph, exchange: Exchange) -> dict[str, Outcome]:
+    def _conduct(
+        self, desk: Desk, dvcfile: str, chosen: Graph, missing: Sequence[str], exchange: Exchange
+    ) -> dict[str, Outcome]:
         scheduling = read_scheduling((desk.folder / dvcfile).with_name("params.yaml"))
         jobs = plan_jobs(chosen, scheduling.short)
         tags = ("cartoon", f"profile:{self.profile}")
         clear_leftovers(tags)
         log.info("%d stages to run, as %d jobs", len(chosen), len(jobs))
-        task = Task(desk.rev, exchange.identity(), self.pools, tags, scheduling.start_s)
-        backend = Pools(task, lambda job: run_here(job, desk.folder))
+        kept = frozenset(name for name, node in chosen.items() if node.kept and name not in missing)
+        task = Task(desk.rev, exchange.identity(), self.pools, tags, scheduling.start_s, kept)
+
+        def find(job: Job) -> bool:
+            exchange.fetch(job.names)
+            return not restore(desk.folder, dvcfile, job.names)
+
+        backend = Pools(task, lambda job: run_here(job, desk.folder), find)
         try:
             with signals_reach_the_stages():
                 outcomes = conduct(jobs, chosen, backend, patience_of(scheduling))
