@@ -164,7 +164,7 @@ def conduct_all(
         pools = {name: node.pool for name, node in graph.items()}
         wall, processor = time.time(), time.process_time()
         clear_leftovers(tags)
-        backend = Watched(Task("0" * 40, "simulated", pools, tags, 300.0), here)
+        backend = Watched(Task("0" * 40, "simulated", pools, tags, 300.0, frozenset()), here, lambda job: False)
         judge(conduct(jobs, graph, backend, Patience([], 0, 1.0)))
         return time.time() - wall, time.process_time() - processor
 

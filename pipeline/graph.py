@@ -39,6 +39,7 @@ class StageNode:
     dataset: str | None = None  # of the grid
     method: str | None = None
     published: bool = False  # has an output of git's: DVC takes such a stage from no other machine
+    kept: bool = False  # the cache has what dvc.lock says it made, which may hold although something above it changed
 
     @property
     def kind(self) -> str:
@@ -77,6 +78,7 @@ def _node(root: Path, stage: object, edges: object) -> StageNode:
         dataset=meta.get("dataset"),
         method=meta.get("method"),
         published=any(not out.use_cache for out in stage.outs),
+        kept=bool(stage.outs) and all(out.hash_info and out.cache.exists(out.hash_info.value) for out in stage.outs),
     )
 
 

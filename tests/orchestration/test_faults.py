@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.orchestration.plant import Agent, Plant
-from tests.orchestration.platform import Server, answers, find, wait_for
+from tests.orchestration.platform import Server, answers, find, sweep, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.orchestration]
 
@@ -106,12 +106,22 @@ def test_a_job_outlives_its_machine_twice_and_its_stages_go_on_where_they_were(
         agent.start()
         plant.until("again", "b")  # from the state that it saved when it was told to end
         agent.kill()
+        cut_locks(agent)
         agent.start()
         plant.until("again", "b", 2)
         plant.release("b")
         assert run.wait(200) == 0, plant.said()
     assert plant.times() == {**plant.once(), "b": 3}
     assert plant.is_one_clean_commit()
+
+
+def cut_locks(agent: Agent) -> None:
+    """What a power failure may do to a file that DVC writes in place, and to git."""
+    locks = list(agent.home.glob("cpu-*/dvc.lock"))
+    assert locks
+    for lock in locks:
+        lock.write_text(lock.read_text()[:15])
+        (lock.parent / ".git" / "index.lock").touch()
 
 
 def test_sigterm_ends_a_run_with_its_jobs_and_a_lost_result_is_an_error_until_it_is_made_again(
@@ -146,3 +156,21 @@ def cached(plant: Plant, name: str) -> Path:
     text = (plant.project / "one.yaml").read_text() + f"{name}\n"
     digest = hashlib.md5(text.encode()).hexdigest()
     return plant.project / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
+
+
+def test_a_run_without_agents_continues_from_a_lock_that_was_cut_when_the_power_failed(
+    server: Server, plant: Plant
+) -> None:
+    plant.change()
+    plant.hold("b")
+    with plant.running(server, "--here"):
+        plant.until("begin", "b")
+        plant.until("end", "d")
+        sweep(f"PLANT_RUN={plant.seen}")
+    lock = plant.project / "dvc.lock"
+    lock.write_text(lock.read_text()[:15])
+    plant.release("b")
+    done = plant.run(server, "--here")
+    assert done.returncode == 0, done.stderr
+    assert plant.times() == {**plant.once(), "b": 2}
+    assert plant.is_whole()

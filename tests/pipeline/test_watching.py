@@ -349,7 +349,7 @@ def test_failures_name_the_dataset_and_the_remedy(project: Project, book: Book, 
     with pytest.raises(AskError, match=r"not in git.*`git add --force data/private` there"):
         see(project, "private")
     project.fail("drawn", 1, "bug")
-    with pytest.raises(AskError, match="^bug$"):
+    with pytest.raises(AskError, match=r"^bug$"):
         see(project, "drawn")
 
 
