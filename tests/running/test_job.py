@@ -99,6 +99,7 @@ def test_sigterm_lets_the_stage_save_and_says_that_it_was_interrupted(toy: Toy) 
 LINKS = {
     "caller": r"tests\.running\.runner", "supervisor": r"running\.supervise import", "dvc": r"^\S+ -m dvc ",
     "guard": r"running\.guarded import", "caller and supervisor": r"tests\.running\.runner|running\.supervise import",
+    "supervisor and guard": r"running\.(supervise|guarded) import",
 }  # fmt: skip
 
 
