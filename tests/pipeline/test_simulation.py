@@ -20,7 +20,7 @@ from pipeline.flows import pools
 from pipeline.jobs import Job, Outcome, judge, plan_jobs
 
 AGENTS = {"gpu": 16, "cpu": 4}
-SCALE = 20.0  # a training's median is 8 minutes, so that looking once a second hardly counts
+SCALE = 10.0  # a training's median is 4 minutes, so that looking once a second hardly counts
 GRAPH = like_ours(datasets=4, methods=8, seeds=5)
 
 
