@@ -86,7 +86,8 @@ def _shown(standing: Standing) -> Iterable[str]:
         name = names.get(number, "")
         verdict = f"{tags.get('verdict', 'not judged yet')}{', taken back' if tags.get('reverted') == 'true' else ''}"
         numbers = f"KID {tags.get('kid', '?')}, similarity {tags.get('similarity', '?')}"
-        yield f"  {number:3d} {name:8s}  {tags.get('title', 'registered by hand')}: {numbers}; {verdict}"
+        again = f"; measured again {tags['measured_again']}" if "measured_again" in tags else ""
+        yield f"  {number:3d} {name:8s}  {tags.get('title', 'registered by hand')}: {numbers}{again}; {verdict}"
     for move in standing.history:
         before = f" (before: {move.before})" if move.before is not None else ""
         yield f"  {move.when}  {move.what}: version {move.version}{before}: {move.why}"
