@@ -5,12 +5,12 @@ to use it, as plain files of an MLflow run. The alias ``champion`` names the one
 
 A comparison is considered once. Its candidate is the cell of highest worth (likeness kept minus style lost, see
 :class:`pipeline.champions.candidates.Scale`) among those that give up little of what the champion has, if there are
-any. It takes the champion's place if it is worth more by ``min_gain`` and by ``sigmas`` standard errors, and gives up neither
-style nor likeness beyond ``max_kid_ratio`` and ``max_similarity_loss``. Numbers taken on other held-out images, by
-other instruments or from another source cannot be compared; ``when_changed`` says what happens then. With ``measure``
-the champion is measured again on today's, once, and stays champion if that fails; one that a gate bars now, or that no
-longer looks drawn beside today's images, gives way. What an operator has reverted is not promoted again, except by
-hand.
+any. It takes the champion's place if it is worth more by ``min_gain`` and by ``sigmas`` standard errors, and gives up
+neither style nor likeness beyond ``max_kid_ratio`` and ``max_similarity_loss``. Numbers taken on other held-out
+images, by other instruments or from another source cannot be compared; ``when_changed`` says what happens then. With
+``measure`` the champion is measured again on today's, once, and stays champion if that fails; one that a gate bars
+now, or that no longer looks drawn beside today's images, gives way. What an operator has reverted is not promoted
+again, except by hand.
 """
 
 from __future__ import annotations
