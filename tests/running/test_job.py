@@ -52,7 +52,9 @@ def test_what_is_not_in_the_job_comes_from_the_cache_and_is_refused_if_it_is_not
 
 
 def test_jobs_run_side_by_side_in_one_workspace_though_they_need_the_same(toy: Toy) -> None:
-    meets = "touch {0}.here; for n in $(seq 300); do [ -e {1}.here ] && break; sleep 0.1; done; [ -e {1}.here ]"
+    meets = (
+        "touch {0}.here; for n in $(seq 300); do [ -e {1}.here ] && break; sleep 0.1; done; [ -e {1}.here ] || exit 1"
+    )
     left, right = meets.format("left", "right"), meets.format("right", "left")
     toy.stages(a="in:", left=f"a: {left}", right=f"a: {right}", after="right:")
     toy.run("a")
@@ -124,7 +126,9 @@ def test_whatever_is_killed_the_stage_saves_and_nothing_stays(toy: Toy, victim: 
 
 
 def test_a_stage_whose_guard_was_killed_is_ended_though_dvc_goes_on(toy: Toy) -> None:
-    gone = "for n in $(seq 300); do kill -0 $(cat pid.txt) 2>/dev/null || break; sleep 0.1; done; [ $n -lt 300 ]"
+    gone = (
+        "for n in $(seq 300); do kill -0 $(cat pid.txt) 2>/dev/null || break; sleep 0.1; done; [ $n -lt 300 ] || exit 1"
+    )
     toy.stages(long=STAYS.format(pid="pid.txt"), other=f"in: {gone}")
     process = toy.start(more=["pool=cpu"])
     until((toy.root / "pid.txt").exists)
