@@ -36,7 +36,8 @@ def wait_for(condition: Callable[[], object], seconds: float = 500) -> None:
 def test_siblings_run_side_by_side_gpu_stages_alone_and_a_failure_stops_only_what_needs_it(
     toy: Path, prefect_server: None
 ) -> None:
-    from pipeline.flows.reproduce import StagesFailed, reproduce
+    from pipeline.flows.here import reproduce_here as reproduce
+    from pipeline.jobs import StagesFailed
 
     (toy / "dvc.yaml").write_text(
         "stages:\n"
@@ -61,20 +62,20 @@ def test_siblings_run_side_by_side_gpu_stages_alone_and_a_failure_stops_only_wha
     assert reproduce(str(toy)) == []
 
 
-def test_network_trouble_is_tried_again_and_bad_input_is_not(
-    toy: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from pipeline.flows import reproduce as module
+def test_network_trouble_is_tried_again_and_bad_input_is_not(toy: Path, prefect_server: None) -> None:
+    from pipeline.flows.here import reproduce_here
+    from pipeline.jobs import StagesFailed
 
-    monkeypatch.setattr(module, "_RETRY_SECONDS", [0.0, 0.0])
+    with (toy / "params.yaml").open("a") as file:
+        file.write("scheduling: {short: [], retry_s: [0, 0], start_s: 300}\n")
     again = "echo x >> {name}.tries; [ $(wc -l < {name}.tries) -ge 3 ] || exit {code}; "
     (toy / "dvc.yaml").write_text(
         "stages:\n"
         + stage("flaky", again.format(name="flaky", code=6), ["params.yaml"], network="true")
         + stage("corrupt", again.format(name="corrupt", code=4), ["params.yaml"], network="true")
     )
-    with pytest.raises(module.StagesFailed, match="failed: corrupt"):
-        module.reproduce(str(toy))
+    with pytest.raises(StagesFailed, match="failed: corrupt"):
+        reproduce_here(str(toy))
     assert (toy / "flaky.txt").exists()
     assert (toy / "corrupt.tries").read_text() == "x\n"
 
@@ -87,7 +88,7 @@ def test_a_stopped_run_leaves_no_process_behind_and_the_next_one_continues(toy: 
         + stage("a", "", ["params.yaml"])
         + stage("long", "echo $$ > pid; [ -e resume ] || sleep 1000; ", ["a.txt"])
     )
-    command = [sys.executable, "-m", "pipeline.cli", "--root", str(toy), "run"]
+    command = [sys.executable, "-m", "pipeline.cli", "--root", str(toy), "run", "--here"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop("PREFECT_HOME", None)
     environment.pop("PREFECT_API_URL", None)

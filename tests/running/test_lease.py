@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from pipeline.running import lease as module
 from pipeline.running import record as record_module
 from pipeline.running.lease import Lease, LeaseBusy, beat, holder, holders, settle, wait_free
+from pipeline.running.storing import storing
 from tests.running.toys import ROOT, alive, until
 
 NAME = "profiles/paper/dvc.yaml:train@a-b-s0"
@@ -194,6 +195,23 @@ def test_a_result_being_stored_keeps_others_away_until_it_is_or_its_process_dies
                 dvc.wait()
             assert holder(tmp_path, NAME) is None
             Lease.acquire(tmp_path, NAME).release()
+
+
+def test_a_lease_is_free_as_soon_as_dvc_goes_on_to_the_next_stage(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "1000"]) as dvc:
+        with storing(tmp_path, "mark", ttl=0.2) as watched:
+            assert watched is not None
+            for name, following in (("first", "second"), ("second", "")):
+                watched.at(name)
+                Lease.acquire(tmp_path, name, run="mark").leave_to(dvc.pid)
+                before = holder(tmp_path, name)
+                until(lambda: holder(tmp_path, name) != before)  # noqa: B023 (looked at in this round)
+                assert holder(tmp_path, name) is not None  # it beats
+                if following:
+                    watched.at(following)
+                    assert holder(tmp_path, name) is None
+        assert holder(tmp_path, "second") is None
+        dvc.kill()
 
 
 def test_many_processes_on_two_machines_never_overlap(tmp_path: Path) -> None:
