@@ -203,10 +203,10 @@ def toy_project(folder: Path, scale: float) -> Path:
     publish = {"cmd": f"{nap(2)} && echo 1 > out.json", "deps": ["work/page.txt"],
                "metrics": [{"out.json": {"cache": False}}]}  # fmt: skip
     text += f"  publish: {json.dumps(publish)}\n"
-    short = [name.partition("-")[0] for name in ("crawl", "crop", "lmdb", "pretrained", "compare", "page", "publish")]
+    short = ["crawl", "crop", "lmdb", "pretrained", "reference", "compare", "page"]
+    short += [f"{kind}-{method}" for kind in ("plan", "swap") for method in methods]
     params = {"profile": "demo", "root": ".", "params_file": "params.yaml",
-              "scheduling": {"short": [*short, *(f"plan-{m}" for m in methods), *(f"swap-{m}" for m in methods)],
-                             "retry_s": [1.0], "start_s": 300.0}}  # fmt: skip
+              "scheduling": {"short": short, "retry_s": [1.0], "start_s": 300.0}}  # fmt: skip
     return repository(folder, text, {"params.yaml": json.dumps(params, indent=1) + "\n"})
 
 
