@@ -16,7 +16,6 @@ from prefect.runtime import flow_run as own_run
 from prefect.states import Cancelled
 
 from pipeline.conductor import Patience, conduct, with_place
-from pipeline.contents import bring_content
 from pipeline.flows.afterwards import Ending, afterwards
 from pipeline.flows.pools import HERE, Pools, RunCancelled, Task, clear_leftovers
 from pipeline.flows.signals import signals_reach_the_stages
@@ -31,7 +30,8 @@ from pipeline.running.mend import mend, working_copy
 from pipeline.running.names import coordinator_lease, lease_folder
 from pipeline.running.process import GROUPS, execute, run_job
 from pipeline.scheduling import Scheduling, read_scheduling
-from pipeline.watching import settle
+from pipeline.watching.contents import bring_content
+from pipeline.watching.looks import settle
 
 log = logging.getLogger("run")
 

@@ -17,7 +17,6 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from pipeline.contents import bring_content
 from pipeline.flows.signals import signals_reach_the_stages
 from pipeline.graph import StageNode, cache_folder
 from pipeline.jobs import Job, Outcome, summary
@@ -26,6 +25,7 @@ from pipeline.running.exchange import Exchange
 from pipeline.running.guard import Rules
 from pipeline.running.mend import mend
 from pipeline.running.process import run_job
+from pipeline.watching.contents import bring_content
 
 PROTOCOL = 1  # of the parameters below; agents and coordinators of different ones cannot work together
 _WRONG_PLACE = 5

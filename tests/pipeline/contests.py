@@ -99,7 +99,9 @@ def _write_generator(root: Path, cell: Cell) -> None:
     swaps = root / "work" / "demo" / "swap" / f"{cell.method}-flat-{cell.seed}"
     swaps.mkdir(parents=True, exist_ok=True)
     take = {"name": "kept", "kimg": 8.0, "file": "snapshots/00008000.safetensors", "folder": ""}
-    (swaps / "MANIFEST.json").write_text(json.dumps({"snapshots": [take]}))
+    (swaps / "MANIFEST.json").write_text(
+        json.dumps({"snapshots": [take], "techniques": {"freeze_d": {"train_up_to": 32}}})
+    )
     if cell.swap == "features":
         return
     file = generator_file(root, cell)

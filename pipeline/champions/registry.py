@@ -4,19 +4,18 @@
 to use it, as plain files of an MLflow run. The alias ``champion`` names the one to use, ``previous`` the one before.
 
 A comparison is considered once. Its candidate is the cell of highest worth (likeness kept minus style lost, see
-:class:`pipeline.candidates.Scale`) among those that give up little of what the champion has, if there are any. It
-takes the champion's place if it is worth more by ``min_gain`` and by ``sigmas`` standard errors, and gives up neither
-style nor likeness beyond ``max_kid_ratio`` and ``max_similarity_loss``. Numbers taken on other held-out images, by
-other instruments or from another source cannot be compared: ``when_changed`` says what happens then. What an operator
-has reverted is not promoted again, except by hand.
+:class:`pipeline.champions.candidates.Scale`) among those that give up little of what the champion has, if there are
+any. It takes the champion's place if it is worth more by ``min_gain`` and by ``sigmas`` standard errors, and gives up
+neither style nor likeness beyond ``max_kid_ratio`` and ``max_similarity_loss``. Numbers taken on other held-out
+images, by other instruments or from another source cannot be compared; ``when_changed`` says what happens then. With
+``measure`` the champion is measured again on today's, once, and stays champion if that fails; one that a gate bars
+now, or that no longer looks drawn beside today's images, gives way. What an operator has reverted is not promoted
+again, except by hand.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,16 +23,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.candidates import read_contests
-from pipeline.hearing import REVERTED, ChampionParams, Hearing
-from pipeline.hearing import Verdict as Verdict
+from pipeline.champions.candidates import read_contests
+from pipeline.champions.hearing import REVERTED, ChampionParams, Hearing
+from pipeline.champions.hearing import Verdict as Verdict
+from pipeline.champions.models import CHAMPION, PREVIOUS, Model, Move
+from pipeline.champions.models import RegistryError as RegistryError
+from pipeline.champions.recipes import fetch_files
+from pipeline.champions.remeasuring import measure_again
 from pipeline.journal import tracking_folder
 from pipeline.mirror import is_server, store_address, tracking_uri
-from pipeline.models import CHAMPION, PREVIOUS, SHA256, Model, Move
 from pipeline.params import read_params, read_section
 from pipeline.profiles import dvcfile_of
 from pipeline.publish import publisher_lock
-from pipeline.recipes import FOLDER, GENERATOR
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -41,14 +42,6 @@ if TYPE_CHECKING:
 
 SECTION = "champion"
 _LOCK_WAIT = 120.0  # s
-
-
-class RegistryError(Exception):
-    """The registry cannot do what was asked."""
-
-    def __init__(self, message: str, exit_code: int = 2) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 def model_name(profile: str, dataset: str) -> str:
@@ -72,9 +65,17 @@ def consider(root: Path, profile: str) -> list[Verdict]:
     rules = read_section(params, SECTION, ChampionParams)
     contests = read_contests(root, profile, rules.gates)
     with opened(root) as client:
-        return [
-            Hearing(root, Model(client, model_name(profile, one.dataset)), one, rules).verdict() for one in contests
-        ]
+        hearings = [Hearing(root, Model(client, model_name(profile, one.dataset)), one, rules) for one in contests]
+        unmeasured = [hearing.to_measure() for hearing in hearings]
+        if not any(unmeasured):
+            return [hearing.verdict() for hearing in hearings]
+    # Others may use the registry while a champion is measured.
+    again = [
+        None if version is None else measure_again(root, contest, client, version)
+        for contest, version in zip(contests, unmeasured, strict=True)
+    ]
+    with opened(root):
+        return [hearing.verdict(found) for hearing, found in zip(hearings, again, strict=True)]
 
 
 @contextmanager
@@ -197,37 +198,13 @@ def export(root: Path, profile: str, dataset: str, out: Path) -> int:
         raise RegistryError(f"--out {out}: expected a name ending in .safetensors")
     with opened(root) as client:
         model = _model(client, profile, dataset)
-        number = model.alias(CHAMPION)
-        version = None if number is None else model.version(number)
+        version = model.champion()
         if version is None:
             raise RegistryError(
                 f"{model.name}: no champion yet; `cartoon-pipeline champion list` shows its versions", 3
             )
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
-            for name, target in ((GENERATOR, out), (f"{GENERATOR}.json", out.with_name(f"{out.name}.json"))):
-                file = Path(client.download_artifacts(str(version.run_id), f"{FOLDER}/{name}", scratch))
-                if target == out:
-                    _check(file, version)
-                _bring(file, target)
+        fetch_files(client, version, out)
         return int(version.version)
-
-
-def _check(file: Path, version: ModelVersion) -> None:
-    with file.open("rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
-    if found != version.tags.get(SHA256):
-        raise RegistryError(
-            f"{version.name}, version {version.version}: the weights in MLflow have sha256 {found}, but "
-            f"{version.tags.get(SHA256)} was registered; restore MLflow's artifacts, or `champion revert`",
-            4,
-        )
-
-
-def _bring(file: Path, target: Path) -> None:
-    with file.open("rb") as content:
-        os.fsync(content.fileno())
-    file.replace(target)
 
 
 def _model(client: MlflowClient, profile: str, dataset: str) -> Model:

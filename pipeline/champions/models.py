@@ -22,6 +22,15 @@ SHA256 = "sha256"
 _HISTORY = "history."
 _SETTLED = "settled"
 
+
+class RegistryError(Exception):
+    """The registry cannot do what was asked."""
+
+    def __init__(self, message: str, exit_code: int = 2) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 What = Literal["promoted", "reverted", "moved by hand"]
 
 
@@ -97,6 +106,11 @@ class Model:
         found = self._found()
         value = None if found is None else found.aliases.get(name)
         return None if value is None else int(value)
+
+    def champion(self) -> ModelVersion | None:
+        """Return the version that is champion, or None."""
+        number = self.alias(CHAMPION)
+        return None if number is None else self.version(number)
 
     def history(self) -> list[Move]:
         """Return every change of the champion, the first one first."""

@@ -82,6 +82,7 @@ class Candidate:
     level: int  # px, 0 for none
     numbers: Numbers
     gates: dict[str, str]  # memorisation, collapse -> pass, alarm, fail
+    techniques: dict[str, Any]  # by which it was tuned -> settings
     file: Path  # of its weights
     sha256: str
 
@@ -102,7 +103,12 @@ class Contest:
     scale: Scale
     candidates: tuple[Candidate, ...]  # that no gate bars and that look drawn
     barred: dict[str, int]  # why others are none -> how many
+    allowed: tuple[str, ...]  # verdicts of gates that a candidate may have
     about: Mapping[str, Any]  # what the comparison says of itself
+
+    def bar(self, numbers: Numbers, gates: Mapping[str, str]) -> str:
+        """Return why a generator that was measured like these may not be champion, or nothing."""
+        return _bar(gates, numbers.kid, self.scale, self.allowed)
 
     def digest(self, rules: object) -> str:
         """Digest of everything that a decision follows from, beside the champion."""
@@ -145,26 +151,41 @@ def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         raise CandidateError(message, 4) from error
 
 
+def heldout_of(style: str) -> str:
+    """Return the key of the KID to held-out images, by that of the KID that ranks."""
+    return style.replace("_x1e3", "_heldout_x1e3")
+
+
 def _contest(
     root: Path, about: Mapping[str, Any], dataset: str, rows: Sequence[Mapping[str, Any]], gates: Sequence[str]
 ) -> Contest:
-    kid = str(about["style"]).replace("_x1e3", "_heldout_x1e3")
+    kid = heldout_of(str(about["style"]))
     facts, source = about["facts"][dataset], about["anchors"][dataset].get("source", {})
     scale = _scale(about["findings"], dataset, float(source.get(kid, math.nan)))
     found = []
     barred: dict[str, int] = {}
     for row in rows:
-        why = _bar(row, kid, scale, about["settings"]["kinds"], gates)
+        why = _no_candidate(row, kid, about["settings"]["kinds"]) or _bar(gates_of(row), row[kid], scale, gates)
         if why:
             barred[why] = barred.get(why, 0) + 1
         else:
-            found.append(_candidate(root, about, row, kid))
+            found.append(_candidate(root, about, row, facts))
     weights: dict[str, str] = next(iter(facts["weights"].values()), {})
-    basis = {
-        "kid": kid, "similarity": ", ".join(about["measures"]), "images": str(facts["lmdb_digest"]),
-        "source": str(weights.get("source", "")),
-    }  # fmt: skip
-    return Contest(str(about["profile"]), dataset, basis, scale, tuple(found), barred, about)
+    measures = [str(one) for one in about["measures"]]
+    basis = basis_of(str(about["style"]), measures, str(facts["lmdb_digest"]), str(weights.get("source", "")))
+    return Contest(str(about["profile"]), dataset, basis, scale, tuple(found), barred, tuple(gates), about)
+
+
+def basis_of(style: str, measures: Sequence[str], images: str, source: str) -> dict[str, str]:
+    """Return what has to be equal for numbers to be comparable.
+
+    Args:
+        style: key of the KID that ranks: the instrument and the number of images stand in it.
+        measures: whose lifts make the similarity.
+        images: digest of training and held-out images.
+        source: sha256 of the source generator.
+    """
+    return {"kid": heldout_of(style), "similarity": ", ".join(measures), "images": images, "source": source}
 
 
 def _scale(findings: Mapping[str, Any], dataset: str, source: float) -> Scale:
@@ -178,37 +199,54 @@ def _scale(findings: Mapping[str, Any], dataset: str, source: float) -> Scale:
     return Scale(floor, source, math.inf if limit is None else float(limit))
 
 
-def _bar(
-    row: Mapping[str, Any], kid: str, scale: Scale, kinds: Mapping[str, Mapping[str, Any]], gates: Sequence[str]
-) -> str:
-    """Return why a cell cannot be champion, or nothing."""
+def _no_candidate(row: Mapping[str, Any], kid: str, kinds: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return why a cell cannot be champion, whatever its numbers are, or nothing."""
     if row["swap"] != "none" and kinds[row["swap"]]["mix"] == "features":
         return "mixes activations, so is no file of its own"
     if row.get(kid) is None or row.get(_SIMILARITY) is None:
         return "KID on held-out images or similarity was not measured"
-    failed = [name.removeprefix(_GATE) for name, value in row.items() if name.startswith(_GATE) and value not in gates]
+    return ""
+
+
+def _bar(gates: Mapping[str, str], kid: float, scale: Scale, allowed: Sequence[str]) -> str:
+    """Return why a generator with such numbers may not be champion, or nothing."""
+    failed = [name for name, value in gates.items() if value not in allowed]
     if failed:
         return f"gate {', '.join(failed)}"
-    return "" if row[kid] <= scale.limit else f"no longer looks drawn (KID above {scale.limit:.0f})"
+    return "" if kid <= scale.limit else f"no longer looks drawn (KID above {scale.limit:.0f})"
 
 
-def _candidate(root: Path, about: Mapping[str, Any], row: Mapping[str, Any], kid: str) -> Candidate:
+def gates_of(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the gates say of a cell: memorisation, collapse -> pass, alarm, fail, or "not measured"."""
+    named = {name.removeprefix(_GATE): value for name, value in row.items() if name.startswith(_GATE)}
+    return {name: "not measured" if value is None else str(value) for name, value in named.items()}
+
+
+def _candidate(root: Path, about: Mapping[str, Any], row: Mapping[str, Any], facts: Mapping[str, Any]) -> Candidate:
     names = ("dataset", "method", "seed", "snapshot", "swap")
     where: dict[str, Any] = {name: str(row[name]) for name in names}
     where |= {"kimg": float(row["kimg"]), "level": int(row["level"])}
-    file = _file(root, str(about["profile"]), where)
-    gates = {name.removeprefix(_GATE): str(value) for name, value in row.items() if name.startswith(_GATE) and value}
-    return Candidate(**where, numbers=_numbers(about, row, kid), gates=gates, file=file, sha256=_noted(file))
+    file, techniques = _file(root, str(about["profile"]), where)
+    numbers = numbers_of(row, str(about["style"]), {**facts, "n_gen": about["facts"][""]["n_gen"]})
+    return Candidate(
+        **where, numbers=numbers, gates=gates_of(row), techniques=techniques, file=file, sha256=_noted(file)
+    )
 
 
-def _numbers(about: Mapping[str, Any], row: Mapping[str, Any], kid: str) -> Numbers:
-    """Gather numbers and errors; that of the KID was taken beside the training images, of which there are more."""
-    facts, generated = about["facts"][row["dataset"]], about["facts"][""]["n_gen"]
-    stem, bracket, extractor = str(about["style"]).partition("[")
+def numbers_of(row: Mapping[str, Any], style: str, facts: Mapping[str, Any]) -> Numbers:
+    """Gather numbers and errors of a cell; that of the KID was taken beside the training images, which are more.
+
+    Args:
+        row: of the table of a comparison.
+        style: key of the KID that ranks.
+        facts: ``n_gen``, ``n_real`` and ``n_heldout``, how many images there were.
+    """
+    stem, bracket, extractor = style.partition("[")
     error = row.get(f"{stem}_std{bracket}{extractor}") or 0.0
-    fewer = min(generated, facts["n_real"]) / min(generated, facts["n_heldout"])
+    fewer = min(facts["n_gen"], facts["n_real"]) / min(facts["n_gen"], facts["n_heldout"])
     pairs = [value for value in row.get(f"pairs:{_SIMILARITY}") or [] if value is not None and math.isfinite(value)]
-    return Numbers(float(row[kid]), float(error * math.sqrt(max(1.0, fewer))), float(row[_SIMILARITY]), _error(pairs))
+    kid = float(row[heldout_of(style)])
+    return Numbers(kid, float(error * math.sqrt(max(1.0, fewer))), float(row[_SIMILARITY]), _error(pairs))
 
 
 def _error(values: Sequence[float]) -> float:
@@ -218,15 +256,15 @@ def _error(values: Sequence[float]) -> float:
     return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))
 
 
-def _file(root: Path, profile: str, where: Mapping[str, Any]) -> Path:
-    """Find the weights of a cell: in its training's folder, or among its blends."""
+def _file(root: Path, profile: str, where: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """Find the weights of a cell, in its training's folder or among its blends, and the techniques behind it."""
     cell, work = f"{where['method']}-{where['dataset']}-{where['seed']}", root / "work" / profile
     swaps = work / "swap" / cell
-    takes = _json(swaps / "MANIFEST.json")["snapshots"]
-    take = next((one for one in takes if one["name"] == where["snapshot"]), takes[0])
+    noted = _json(swaps / "MANIFEST.json")
+    take = next((one for one in noted["snapshots"] if one["name"] == where["snapshot"]), noted["snapshots"][0])
     if where["swap"] == "none":
-        return work / "train" / cell / str(take["file"])
-    return swaps / str(take["folder"]) / f"{where['swap']}-{where['level']}.safetensors"
+        return work / "train" / cell / str(take["file"]), noted["techniques"]
+    return swaps / str(take["folder"]) / f"{where['swap']}-{where['level']}.safetensors", noted["techniques"]
 
 
 def _noted(file: Path) -> str:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline.candidates import Candidate, CandidateError, Contest
+from pipeline.champions.candidates import Candidate, CandidateError, Contest
+from pipeline.champions.models import SHA256, RegistryError
 from pipeline.journal import Entry
 from pipeline.mirror import MlflowMirror, store_address
 from pipeline.provenance import git_state
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.tracking import MlflowClient
 
 FOLDER = "model"  # among the artifacts of the run
 GENERATOR, RECIPE, SHEET = "generator.safetensors", "recipe.json", "swaps.png"
@@ -42,7 +48,7 @@ def recipe(root: Path, contest: Contest, one: Candidate) -> dict[str, Any]:
     return {
         "what": {
             **{name: getattr(one, name) for name in ("dataset", "method", "seed", "snapshot", "kimg", "swap", "level")},
-            "profile": contest.profile, "techniques": about["methods"][one.method],
+            "profile": contest.profile, "techniques": one.techniques,
         },
         "files": {GENERATOR: one.sha256},
         "numbers": asdict(one.numbers) | {"worth": contest.scale.worth(one.numbers)},
@@ -127,3 +133,34 @@ def _entries(folder: Path, when: int, contest: Contest, one: Candidate) -> Itera
     values = asdict(one.numbers) | {"worth": contest.scale.worth(one.numbers)}
     yield {"kind": "metrics", "time": when, "step": 0, "values": values}
     yield {"kind": "end", "time": when, "status": "FINISHED"}
+
+
+def fetch_files(client: MlflowClient, version: ModelVersion, out: Path) -> None:
+    """Fetch a version's generator, with the manifest that it is checked by; replaces what is there.
+
+    Raises: RegistryError if the weights are not those that were registered; MLflow's own if they are not there.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+        for name, target in ((GENERATOR, out), (f"{GENERATOR}.json", out.with_name(f"{out.name}.json"))):
+            file = Path(client.download_artifacts(str(version.run_id), f"{FOLDER}/{name}", scratch))
+            if target == out:
+                _check(file, version)
+            _bring(file, target)
+
+
+def _check(file: Path, version: ModelVersion) -> None:
+    with file.open("rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    if found != version.tags.get(SHA256):
+        raise RegistryError(
+            f"{version.name}, version {version.version}: the weights in MLflow have sha256 {found}, but "
+            f"{version.tags.get(SHA256)} was registered; restore MLflow's artifacts, or `champion revert`",
+            4,
+        )
+
+
+def _bring(file: Path, target: Path) -> None:
+    with file.open("rb") as content:
+        os.fsync(content.fileno())
+    file.replace(target)
