@@ -191,8 +191,8 @@ def _run(api: Api, row: Row) -> Run:
 
 
 def _failed(api: Api, run: str) -> list[FailedStage]:
-    """Return the stages whose last try failed."""
-    ended = jobs_under(api, run, ("COMPLETED", *_BAD))
+    """Return the stages whose last try failed; those of jobs that somebody cancelled have not."""
+    ended = [row for row in jobs_under(api, run, ("COMPLETED", *_BAD)) if row["state_type"] != "CANCELLED"]
     told = _outcomes(api, [str(row["id"]) for row in ended])
     last: dict[str, tuple[Row, Row]] = {}
     for row in ended:
