@@ -50,8 +50,7 @@ def _run(arguments: argparse.Namespace) -> None:
         return
     os.environ.update(prefect_environment(root))
     Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
-    # Prefect hands SIGTERM back to whoever had it before: without this the process would die on the spot and leave
-    # Prefect's temporary server behind.
+    # Prefect hands SIGTERM back to whoever had it before: without this the process would die on the spot.
     signal.signal(signal.SIGTERM, _leave)
     ran = _in_this_folder(root, arguments) if here else _on_agents(root, arguments)
     sys.stdout.write(f"{len(ran)} stages are up to date now.\n" if ran else "Everything is up to date.\n")
@@ -69,6 +68,10 @@ def _is_up_to_date(root: Path, arguments: argparse.Namespace) -> bool:
 
 
 def _in_this_folder(root: Path, arguments: argparse.Namespace) -> list[str]:
+    from pipeline.operating.embedded import embedded_server
+
+    if "PREFECT_API_URL" not in os.environ:  # Prefect reads it when it is loaded
+        os.environ["PREFECT_API_URL"] = embedded_server(root)
     from pipeline.flows.here import reproduce_here
 
     return reproduce_here(

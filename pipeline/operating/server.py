@@ -69,7 +69,7 @@ def serve(root: Path, where: Listening) -> None:
     with until_told() as stop:
         threads = keep_all(list(kept.values()), stop)
         try:
-            if _healthy(kept, stop):
+            if healthy(kept, stop):
                 write_state(root, servers)
                 _tell(servers, where)
                 stop.wait()
@@ -148,7 +148,7 @@ def _mlflow(root: Path, where: Listening, store: str) -> Command:
     return Command("MLflow's server", words, root, own_tools(environment), root / "scratch/logs/mlflow.log", _GRACE)
 
 
-def _healthy(kept: Mapping[str, Kept], stop: threading.Event) -> bool:
+def healthy(kept: Mapping[str, Kept], stop: threading.Event) -> bool:
     """Wait until every server answers at its address; False if it was told to stop meanwhile."""
     limit = time.monotonic() + _START
     waiting = dict(kept)

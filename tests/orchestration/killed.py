@@ -159,20 +159,21 @@ class Patient:
             self._coordinator = self._start("run", "run", *([] if self.site.pools else ["--here"]))
         return code
 
-    def kill(self, draw: Random) -> str | None:
-        """SIGKILL to one of the processes; returns its kind, None if there was none."""
+    def processes(self) -> dict[str, list[int]]:
+        """Everything of this run that may be killed, by its kind."""
         kinds: dict[str, list[int]] = {}
         for pid in find(self.site.marker) + self._server_processes():
             kind = self._kind(pid)
             if kind is not None:
                 kinds.setdefault(kind, []).append(pid)
-        if not kinds:
-            return None
-        kind = draw.choice(sorted(kinds))
-        with suppress(ProcessLookupError):
-            os.kill(draw.choice(sorted(kinds[kind])), signal.SIGKILL)
-            return kind
-        return None
+        return kinds
+
+    def kill(self, kind: str, draw: Random) -> bool:
+        """SIGKILL to one of the processes of a kind; says whether there was one."""
+        with suppress(ProcessLookupError, KeyError):
+            os.kill(draw.choice(sorted(self.processes()[kind])), signal.SIGKILL)
+            return True
+        return False
 
     def _server_processes(self) -> list[int]:
         server = self.site.server

@@ -4,10 +4,10 @@
     python -m tests.orchestration.kills --kills 100 --here       # the same without agents and server
     python -m tests.orchestration.kills --kills 20 --here --toy  # shell stages, a minute or two
 
-SIGKILL hits a random process of a random kind at random instants: coordinator, supervisor, DVC, guard, stage, git,
-agent, worker, flow run, server. What an operator or a service manager would start again is started again. When a run is
-through, the next begins from nothing, until the kills are spent; then the last one ends undisturbed. The same command
-continues after it was interrupted (``progress.json`` in ``--folder``).
+SIGKILL hits a process of a random kind (coordinator, supervisor, DVC, guard, stage, agent, worker, flow run, server) a
+random time after one of that kind is there. What an operator or a service manager would start again is started again.
+When a run is through, the next begins from nothing, until the kills are spent; then the last one ends undisturbed. The
+same command continues after it was interrupted (``progress.json`` in ``--folder``).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import sys
 import time
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,10 @@ from tests.orchestration.killed import Patient, Site
 from tests.orchestration.platform import ROOT
 from tests.victim import progress
 
-MEAN = {True: 2.5, False: 10.0}  # s between two kills, of the toy and of the demo
+KINDS = ["coordinator", "supervisor", "dvc", "guard", "stage"]
+HERE, ON_AGENTS = ["embedded server"], ["agent", "worker", "flow run", "server"]
+AFTER = {True: 1.0, False: 6.0}  # s at most from the sight of a process to its end, of the toy and of the demo
+PATIENCE = 30.0  # s to wait for a process of a kind, before another kind is chosen
 MOST_FAILURES = 6  # of the run in a row without a kill between them: it does not converge
 
 
@@ -65,7 +68,8 @@ class Killer:
     def __init__(self, site: Site, tally: Tally, kills: int, draw: random.Random, progress_file: Path) -> None:
         self._site, self._tally, self._kills, self._draw = site, tally, kills, draw
         self._file = progress_file
-        self._mean = MEAN[site.toy]
+        self._kinds = [*KINDS, *(ON_AGENTS if site.pools else HERE)]
+        self._choose()
 
     def all(self) -> Tally:
         while self._tally.kills < self._kills or not self._tally.runs:
@@ -79,30 +83,44 @@ class Killer:
 
     def _one(self, patient: Patient) -> None:
         """One run to its end, killed on the way as long as there are kills left."""
-        failures, due = 0, self._next()
+        failures = 0
         while True:
             code = patient.tend()
             if code is not None:
-                codes = Counter(self._tally.codes)
-                self._tally.codes = dict(codes + Counter([str(code)]))
+                self._tally.codes[str(code)] = self._tally.codes.get(str(code), 0) + 1
                 failures += 1
                 if code == 0:
                     return
                 if failures > MOST_FAILURES:
                     raise RuntimeError(f"the run fails again and again ({code}):\n{patient.said()}")
-            if time.monotonic() >= due and self._tally.kills < self._kills:
-                kind = patient.kill(self._draw)
-                due = self._next()
-                if kind is not None:
-                    failures = 0
-                    self._tally.kills += 1
-                    self._tally.kinds[kind] = self._tally.kinds.get(kind, 0) + 1
-                    self._tally.write(self._file)
-                    progress(f"{self._tally.kills} kills ({kind}), {self._tally.runs} runs at their end")
-            time.sleep(0.02)
+            if self._tally.kills < self._kills and self._kill(patient):
+                failures = 0
+            time.sleep(0.05)
 
-    def _next(self) -> float:
-        return time.monotonic() + self._draw.expovariate(1 / self._mean)
+    def _kill(self, patient: Patient) -> bool:
+        """Kill if the time has come."""
+        now = time.monotonic()
+        if self._due is None:
+            if self._kind in patient.processes():
+                self._due = now + self._draw.uniform(0, AFTER[self._site.toy])
+            elif now - self._chosen > PATIENCE:
+                self._choose()
+            return False
+        if now < self._due:
+            return False
+        kind, tally = self._kind, self._tally
+        self._choose()
+        if not patient.kill(kind, self._draw):
+            return False
+        tally.kills += 1
+        tally.kinds[kind] = tally.kinds.get(kind, 0) + 1
+        tally.write(self._file)
+        progress(f"{tally.kills} kills ({kind}), {tally.runs} runs at their end")
+        return True
+
+    def _choose(self) -> None:
+        self._kind, self._chosen = self._draw.choice(self._kinds), time.monotonic()
+        self._due: float | None = None
 
     def _look(self, patient: Patient) -> None:
         tally, number = self._tally, self._tally.runs + 1
@@ -132,6 +150,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tally = Tally.read(folder / "progress.json")
     draw = random.Random(f"{arguments.seed} {tally.kills}")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # nothing stays behind
     with Site(folder, arguments.toy, arguments.pools) as site:
         Killer(site, tally, arguments.kills, draw, folder / "progress.json").all()
     text = json.dumps({**asdict(tally), "good": tally.good, "seed": arguments.seed, "where": title}, indent=1)
