@@ -1,6 +1,6 @@
 """Agents without machines: threads that ask Prefect's server for jobs, claim them and report, and only sleep between.
 
-    python -m benchmarks.orchestration_agents URL --agents gpu=16 cpu=4 --scale 1 --engine 0
+    python -m benchmarks.orchestration_agents URL --agents gpu=16 cpu=4 --scale 1 --query 2
 
 Each request of a real worker and of the engine it starts is made, in their order, as the server's log shows them; only
 the websockets are missing. Ends when its standard input does, and then writes what happened as JSON.
@@ -23,7 +23,7 @@ from typing import Any
 
 import httpx
 
-QUERY_S, HEARTBEAT_S, BEAT_S, PREFETCH_S = 2.0, 10.0, 30.0, 10.0  # pipeline/operating/settings.py, and Prefect's own
+HEARTBEAT_S, BEAT_S, PREFETCH_S = 10.0, 30.0, 10.0  # pipeline/operating/settings.py, and Prefect's own
 MEDIAN_S = {
     "crawl": 4.0, "crop": 4.0, "lmdb": 3.0, "reference": 3.0, "pretrained": 2.0, "plan": 0.5, "train": 24.0,
     "swap": 2.0, "evaluate": 8.0, "compare": 3.0, "page": 2.0, "publish": 1.0,
@@ -52,10 +52,10 @@ class Work:
 class Agent:
     """One slot."""
 
-    def __init__(self, url: str, pool: str, number: int, scale: float, engine_s: float) -> None:
-        """``engine_s``: between claiming a job and its first stage, as the start of a process takes."""
+    def __init__(self, url: str, pool: str, number: int, scale: float, query_s: float) -> None:
+        """``query_s``: between two looks for work, PREFECT_WORKER_QUERY_SECONDS."""
         self.pool, self.name = pool, f"simulated-{pool}-{number}"
-        self.scale, self.engine_s = scale, engine_s
+        self.scale, self.query_s = scale, query_s
         self.done: list[Work] = []
         self.calls = self.lost = self.refused = 0
         self._http = httpx.Client(base_url=url, timeout=120, trust_env=False)
@@ -63,7 +63,7 @@ class Agent:
 
     def serve(self, stop: threading.Event) -> None:
         """Take jobs until told otherwise."""
-        stop.wait(random.uniform(0, QUERY_S))
+        stop.wait(random.uniform(0, self.query_s))
         while not stop.is_set():
             self._heartbeat()
             before = (datetime.now(UTC) + timedelta(seconds=PREFETCH_S)).isoformat()
@@ -71,7 +71,7 @@ class Agent:
             found = self._try("POST", f"/work_pools/{self.pool}/get_scheduled_flow_runs", body)
             if found:
                 self._take(found[0]["flow_run"], stop)  # a worker with one slot tries the first alone
-            stop.wait(QUERY_S * random.uniform(0.7, 1.3))
+            stop.wait(self.query_s * random.uniform(0.7, 1.3))
 
     def _take(self, run: Mapping[str, Any], stop: threading.Event) -> None:
         path = f"/flow_runs/{run['id']}"
@@ -86,7 +86,6 @@ class Agent:
         self._call("PATCH", f"{path}/labels", {"prefect.worker.name": self.name, "prefect.worker.type": "process"})
         self._state(path, "PENDING", "Submitting")
         self._call("PATCH", path, {"infrastructure_pid": "localhost:1"})
-        stop.wait(self.engine_s)
         for where in (path, deployment, "/admin/version", path, "/admin/storage"):
             self._call("GET", where)
         self._call("PATCH", path, {"name": run["parameters"]["title"]})
@@ -182,11 +181,11 @@ def main() -> None:
     parser.add_argument("url", help="of Prefect's interface, with /api at its end")
     parser.add_argument("--agents", nargs="+", default=["gpu=16", "cpu=4"], metavar="POOL=N")
     parser.add_argument("--scale", type=float, default=1.0, help="of the stages' seconds")
-    parser.add_argument("--engine", type=float, default=0.0, help="s between claiming a job and its first stage")
+    parser.add_argument("--query", type=float, default=2.0, help="s between two looks for work")
     options = parser.parse_args()
     stop = threading.Event()
     agents = [
-        Agent(options.url, pool, number, options.scale, options.engine)
+        Agent(options.url, pool, number, options.scale, options.query)
         for pool, many in counts(options.agents).items()
         for number in range(many)
     ]

@@ -110,10 +110,12 @@ def prepare(server: Server, pools: Collection[str]) -> None:
 
 
 class Telling(Server):
-    """A server whose log has a line for every request."""
+    """A server whose log has a line for every request, with other settings to try."""
+
+    settings: Mapping[str, str] = {}
 
     def environment(self, **more: str) -> dict[str, str]:
-        return {**super().environment(**more), "PREFECT_SERVER_LOGGING_LEVEL": "INFO"}
+        return {**super().environment(**more), "PREFECT_SERVER_LOGGING_LEVEL": "INFO", **self.settings}
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def conduct_all(
         pools = {name: node.pool for name, node in graph.items()}
         wall, processor = time.time(), time.process_time()
         clear_leftovers(tags)
-        backend = Watched(Task("0" * 40, "simulated", pools, tags, 300.0), here)
+        backend = Watched(Task("0" * 40, "simulated", pools, tags, 300.0, frozenset()), here, lambda job: False)
         judge(conduct(jobs, graph, backend, Patience([], 0, 1.0)))
         return time.time() - wall, time.process_time() - processor
 
@@ -179,7 +181,7 @@ def simulate(options: argparse.Namespace, server: Server) -> dict[str, Any]:
     prepare(server, agents)
     log = server.folder / "server.log"
     command = [sys.executable, "-m", "benchmarks.orchestration_agents", server.api, "--agents", *options.agents,
-               "--scale", str(options.scale), "--engine", str(options.engine)]  # fmt: skip
+               "--scale", str(options.scale), "--query", str(options.query)]  # fmt: skip
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             time.sleep(5.0)  # all are there
@@ -249,12 +251,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--agents", nargs="+", default=["gpu=16", "cpu=4"], metavar="POOL=N")
     parser.add_argument("--scale", type=float, default=1.0, help="of the stages' seconds")
-    parser.add_argument("--engine", type=float, default=0.0, help="s between claiming a job and its first stage")
+    parser.add_argument("--query", type=float, default=2.0, help="s between two looks of an agent for work")
     parser.add_argument("--single", action="store_true", help="a job for every stage, to put more on the server")
+    parser.add_argument("--server", nargs="*", default=[], metavar="NAME=VALUE", help="settings to try on the server")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="simulation-") as folder:
         server = Telling(Path(folder) / "server")
+        server.settings = {name: value for name, _, value in (word.partition("=") for word in options.server)}
         try:
             server.start()
             settings = server.environment()

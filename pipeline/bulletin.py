@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.hearing import Verdict
+from pipeline.champions.hearing import Verdict
 from pipeline.jobs import Outcome, summary
 from pipeline.journal import mask
 

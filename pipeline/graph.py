@@ -39,6 +39,7 @@ class StageNode:
     dataset: str | None = None  # of the grid
     method: str | None = None
     published: bool = False  # has an output of git's: DVC takes such a stage from no other machine
+    kept: bool = False  # the cache has what dvc.lock says it made, which may hold although something above it changed
 
     @property
     def kind(self) -> str:
@@ -77,6 +78,7 @@ def _node(root: Path, stage: object, edges: object) -> StageNode:
         dataset=meta.get("dataset"),
         method=meta.get("method"),
         published=any(not out.use_cache for out in stage.outs),
+        kept=bool(stage.outs) and all(out.hash_info and out.cache.exists(out.hash_info.value) for out in stage.outs),
     )
 
 
@@ -233,12 +235,19 @@ def stale_stages(root: Path, *targets: str) -> dict[str, list[str]]:
 def cache_folder(root: Path) -> Path:
     """Where DVC keeps outputs.
 
-    Raises: GraphError if DVC fails.
+    Raises: GraphError if there is no DVC project or its settings are wrong.
     """
-    result = subprocess.run(dvc_command("cache", "dir"), cwd=root, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        raise GraphError(f"`dvc cache dir` failed in {root}: {result.stderr.strip()}")
-    return root / result.stdout.strip()
+    from dvc.config import Config
+    from dvc.exceptions import DvcException
+
+    silence()
+    try:
+        if not (root / ".dvc").is_dir():
+            raise GraphError(f"{root}: no DVC project here (no folder .dvc)")
+        settings = Config(str(root / ".dvc"))  # reads files only, where `dvc cache dir` takes a process and 0.5 s
+    except DvcException as error:
+        raise GraphError(f"{root}: DVC cannot read its settings: {error}") from error
+    return root / str(settings["cache"].get("dir") or Path(".dvc") / "cache")
 
 
 def _reasons(changes: Iterable[object]) -> list[str]:

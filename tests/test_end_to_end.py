@@ -8,21 +8,12 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from model.checkpoint.native import save_networks
 from model.files import verify_manifest
-from model.networks.discriminator import Discriminator, DiscriminatorConfig
 from pipeline.params import read_params
 from pipeline.tracking import Run
 from stages.comparing.table import read_table
 from stages.page import page
-from tests.project import ROOT, copy_project, ran, repro
-from tests.tiny import tiny_generator
-
-RGB_16 = {"space": "rgb", "resolutions": [4, 8, 16], "weight": 1.0, "reduction": "sum"}
-METHODS = {
-    "freeze_g": {"freeze_d": {"train_up_to": 16}, "freeze_g": {"train_from": 16}, "freeze_mapping": {}},
-    "structure_loss": {"freeze_d": {"train_up_to": 16}, "structure_loss": RGB_16},
-}
+from tests.project import METHODS, copy_project, ran, repro, shrink
 
 pytestmark = pytest.mark.slow
 
@@ -32,21 +23,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the project whose params.yaml is tiny, reproduced once."""
     home = tmp_path_factory.mktemp("clone") / "project"
     copy_project(home)
-    judge = Discriminator(DiscriminatorConfig(32, 256, 16))
-    save_networks(home / "source.safetensors", generator=tiny_generator(), discriminator=judge, provenance={})
-    params = read_params(ROOT / "params.yaml")
-    params["datasets"]["flat"]["pages"] = 10
-    params["methods"] = METHODS
-    params["crop"]["resolution"], params["lmdb"]["sizes"] = 32, [32]
-    params["lmdb"]["min_heldout"] = 4
-    params["pretrained"] |= {"weights": "source.safetensors", "resolution": 32}
-    params["train"] |= {"kimg": 0.064, "batch": 8, "tick_kimg": 0.032, "sample_kimg": 0.032, "state_kimg": 0.032}
-    params["snapshots"] |= {"kimg": 0.032, "images": 16}
-    params["swap"] |= {"levels": [8, 16], "snapshots": ["kept", 0.032], "faces": 4}
-    params["compare"]["baseline"] = "freeze_g"
-    params["evaluate"] |= {"images": 128, "pairs": 64, "path_length": 8, "tiles": {"first": 8, "random": 4, "worst": 4}}
-    with (home / "params.yaml").open("w") as file:
-        YAML().dump(params, file)
+    shrink(home)
     assert "compare" in ran(repro(home))
     return home
 

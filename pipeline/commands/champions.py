@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pipeline.commands.common import CommandError, Commands, root_of
 
 if TYPE_CHECKING:
-    from pipeline.registry import Standing
+    from pipeline.champions.registry import Standing
 
 _BY_HAND = "an operator's decision"
 
@@ -68,7 +68,7 @@ def _told(command: Callable[[argparse.Namespace], None]) -> Callable[[argparse.N
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    from pipeline.registry import standings
+    from pipeline.champions.registry import standings
 
     root, profile = _where(arguments)
     found = standings(root, profile)
@@ -94,7 +94,7 @@ def _shown(standing: Standing) -> Iterable[str]:
 
 
 def _consider(arguments: argparse.Namespace) -> None:
-    from pipeline.registry import consider
+    from pipeline.champions.registry import consider
 
     root, profile = _where(arguments)
     verdicts = consider(root, profile)
@@ -107,7 +107,7 @@ def _consider(arguments: argparse.Namespace) -> None:
 
 
 def _promote(arguments: argparse.Namespace) -> None:
-    from pipeline.registry import promote
+    from pipeline.champions.registry import promote
 
     root, profile = _where(arguments)
     before = promote(root, profile, arguments.dataset, arguments.version, arguments.why)
@@ -119,7 +119,7 @@ def _promote(arguments: argparse.Namespace) -> None:
 
 
 def _revert(arguments: argparse.Namespace) -> None:
-    from pipeline.registry import revert
+    from pipeline.champions.registry import revert
 
     root, profile = _where(arguments)
     was, now = revert(root, profile, arguments.dataset, arguments.why)
@@ -127,7 +127,7 @@ def _revert(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from pipeline.registry import export
+    from pipeline.champions.registry import export
 
     root, profile = _where(arguments)
     version = export(root, profile, arguments.dataset, arguments.out)

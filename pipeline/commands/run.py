@@ -61,7 +61,9 @@ def _is_up_to_date(root: Path, arguments: argparse.Namespace) -> bool:
     """Look before a server is started for nothing."""
     from pipeline.graph import read_graph, select, stale_stages, to_run
     from pipeline.profiles import dvcfile_of
+    from pipeline.running.mend import mend
 
+    mend(root)
     dvcfile = dvcfile_of(root, arguments.profile)
     return not to_run(select(read_graph(root), dvcfile, arguments.targets), stale_stages(root, dvcfile))
 

@@ -39,8 +39,8 @@ def afterwards(root: Path, files: Path, profile: str, ending: Ending) -> None:
     # One store for the project, whichever clone this works in; what holds them must not unpickle strangers' models.
     os.environ.setdefault("MLFLOW_TRACKING_URI", find_servers(root).mlflow or store_address(root))
     try:
+        from pipeline.champions.registry import consider
         from pipeline.flows.notes import RunReport, publish
-        from pipeline.registry import consider
 
         verdicts = [] if ending.failed else consider(files, profile)
         report = RunReport(

@@ -26,6 +26,7 @@ from pipeline.profiles import dvcfile_of, name_of
 from pipeline.provenance import git_state
 from pipeline.running.guard import Rules
 from pipeline.running.lease import Lease
+from pipeline.running.mend import mend
 from pipeline.running.names import folder_lease, lease_folder
 from pipeline.running.process import Lanes, make_lanes, run_job
 from pipeline.scheduling import read_scheduling
@@ -64,6 +65,7 @@ def reproduce_here(
 
 def _reproduce(folder: Path, choice: Choice, gpu_slots: int | None) -> list[str]:
     began = time.time()
+    mend(folder)
     dvcfile = dvcfile_of(folder, choice.profile)
     whole = select(read_graph(folder), dvcfile, choice.targets)
     stale = stale_stages(folder, dvcfile)

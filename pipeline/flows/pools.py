@@ -31,6 +31,7 @@ from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.runtime import flow_run as own_run
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Cancelling, Crashed
 
 from pipeline.flows.stages import PROTOCOL
@@ -69,20 +70,23 @@ class Task:
     pools: Mapping[str, str]  # stage -> pool
     tags: tuple[str, ...]
     start_s: float
+    maybe_kept: frozenset[str]  # stages whose last result may hold: looked for in the cache before an agent is asked
 
 
 class Pools:
     """Start jobs as flow runs on agents; jobs of the pool ``coordinator`` in a thread here."""
 
-    def __init__(self, task: Task, run_here: Callable[[Job], Sequence[Outcome]]) -> None:
+    def __init__(self, task: Task, run_here: Callable[[Job], Sequence[Outcome]], find: Callable[[Job], bool]) -> None:
         """Make a backend.
 
         Args:
             task: what the jobs share.
             run_here: runs a job in the coordinator's own clone.
+            find: takes a job's results from the cache, if it has all of them.
         """
         self._task = task
         self._run_here = run_here
+        self._find = find
         self._client: SyncPrefectClient = get_client(sync_client=True)
         self._runs: dict[UUID, Job] = {}
         self._queue: list[tuple[Job, int]] = []  # ready, not submitted yet, with the number of the try
@@ -95,9 +99,15 @@ class Pools:
         """Submit a job, as soon as few of its pool wait on the server."""
         if job.pool == HERE:
             self._local.append((job, self._threads.submit(self._run_here, job)))
+        elif attempt == 1 and self._task.maybe_kept.issuperset(job.names):
+            self._local.append((job, self._threads.submit(self._found, job)))
         else:
             self._queue.append((job, attempt))
             self._submit_some()
+
+    def _found(self, job: Job) -> Sequence[Outcome]:
+        """Return the outcomes of a job whose results the cache has, nothing if an agent must make them."""
+        return [Outcome(name, "cached", where=HERE) for name in job.names] if self._find(job) else []
 
     def _submit_some(self) -> None:
         waiting, self._queue = self._queue, []
@@ -130,10 +140,11 @@ class Pools:
 
         Raises: RunCancelled if this run itself is to end.
         """
-        done: list[tuple[Job, Sequence[Outcome]]] = [
-            (job, future.result()) for job, future in self._local if future.done()
-        ]
-        self._local = [(job, future) for job, future in self._local if not future.done()]
+        here = [entry for entry in self._local if entry[1].done()]
+        self._local = [entry for entry in self._local if entry not in here]
+        done: list[tuple[Job, Sequence[Outcome]]] = [(job, future.result()) for job, future in here]
+        self._queue += [(job, 1) for job, outcomes in done if not outcomes]
+        done = [(job, outcomes) for job, outcomes in done if outcomes]
         found = self._look()
         own = own_id()
         if any(run.id == own and run.state_type in (StateType.CANCELLING, StateType.CANCELLED) for run in found):
@@ -152,13 +163,17 @@ class Pools:
         return done
 
     def stop(self) -> None:
-        """Cancel what is under way; agents end it within seconds."""
+        """Cancel what is under way; agents end it within seconds. A server that is away is not waited for."""
         self._queue = []
-        for run_id in list(self._runs):
-            try:
-                self._client.set_flow_run_state(run_id, Cancelling())
-            except (httpx.HTTPError, PrefectHTTPStatusError) as error:
-                log.warning("could not cancel %s: %s", self._runs[run_id].title, error)
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+            for run_id, job in self._runs.items():
+                try:
+                    self._client.set_flow_run_state(run_id, Cancelling())
+                except httpx.TransportError as error:
+                    log.warning("jobs go on, the next run waits for them: no server (%s)", type(error).__name__)
+                    break
+                except PrefectHTTPStatusError as error:
+                    log.warning("could not cancel %s: %s", job.title, error)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _look(self) -> list[FlowRun]:

@@ -16,7 +16,6 @@ from prefect.runtime import flow_run as own_run
 from prefect.states import Cancelled
 
 from pipeline.conductor import Patience, conduct, with_place
-from pipeline.contents import bring_content
 from pipeline.flows.afterwards import Ending, afterwards
 from pipeline.flows.pools import HERE, Pools, RunCancelled, Task, clear_leftovers
 from pipeline.flows.signals import signals_reach_the_stages
@@ -27,10 +26,12 @@ from pipeline.running.desk import Desk, check_out_results, open_desk
 from pipeline.running.exchange import Exchange
 from pipeline.running.guard import Rules, read_ledger, write_guard
 from pipeline.running.lease import Lease
+from pipeline.running.mend import mend, working_copy
 from pipeline.running.names import coordinator_lease, lease_folder
 from pipeline.running.process import GROUPS, execute, run_job
 from pipeline.scheduling import Scheduling, read_scheduling
-from pipeline.watching import settle
+from pipeline.watching.contents import bring_content
+from pipeline.watching.looks import settle
 
 log = logging.getLogger("run")
 
@@ -104,19 +105,24 @@ class _Run:
         self.profile = name_of(root, choice.profile)
         self.remote = os.environ.get("CARTOON_REMOTE") or None
         self.began = time.time()
+        self.pools: dict[str, str] = {}  # of every stage of the project, for messages
 
     def to_the_end(self) -> list[str]:
         with Lease.acquire(lease_folder(self.root), coordinator_lease(self.profile), what="a coordinated run"):
             desk = open_desk(self.root, self.profile, self.branch, self.remote)
+            mend(desk.folder)
             dvcfile = dvcfile_of(desk.folder, self.choice.profile)
             exchange = Exchange.of(desk.folder, self.remote)
             bring_content(desk.folder, self.remote)
             exchange.fetch([dvcfile])
-            whole = select(read_graph(desk.folder), dvcfile, self.choice.targets)
+            stages = read_graph(desk.folder)
+            self.pools = {name: node.pool for name, node in stages.items()}
+            whole = select(stages, dvcfile, self.choice.targets)
             graph, missing = self._missing(desk, dvcfile, whole)
             if missing:  # agents elsewhere cannot see what only this machine has
                 exchange.push([name for name in graph if name not in to_run(graph, missing)], lambda: True)
-            outcomes = self._conduct(desk, dvcfile, placed(to_run(graph, missing)), exchange) if missing else {}
+            chosen = placed(to_run(graph, missing))
+            outcomes = self._conduct(desk, dvcfile, chosen, missing, exchange) if missing else {}
             exchange.fetch([dvcfile])
             commit = self._publish(desk, dvcfile, graph)
         self._tell(desk, outcomes, commit, None)
@@ -124,7 +130,7 @@ class _Run:
 
     def _missing(self, desk: Desk, dvcfile: str, whole: Graph) -> tuple[Graph, list[str]]:
         """Take from the cache what it has; return the chosen stages and those of them that it does not have."""
-        refused = restore(desk.folder, list(whole) if self.choice.targets else [dvcfile])
+        refused = restore(desk.folder, dvcfile, list(whole) if self.choice.targets else [dvcfile])
         stale = set(to_run(whole, refused))
         graph = narrow(whole, self.choice.dataset, self.choice.method, stale)
         left = [name for name in refused if name not in graph]
@@ -132,19 +138,26 @@ class _Run:
             log.info("out of date, but not asked for: %s", ", ".join(left))
         return graph, [name for name in refused if name in graph]
 
-    def _conduct(self, desk: Desk, dvcfile: str, chosen: Graph, exchange: Exchange) -> dict[str, Outcome]:
+    def _conduct(
+        self, desk: Desk, dvcfile: str, chosen: Graph, missing: Sequence[str], exchange: Exchange
+    ) -> dict[str, Outcome]:
         scheduling = read_scheduling((desk.folder / dvcfile).with_name("params.yaml"))
         jobs = plan_jobs(chosen, scheduling.short)
         tags = ("cartoon", f"profile:{self.profile}")
         clear_leftovers(tags)
         log.info("%d stages to run, as %d jobs", len(chosen), len(jobs))
-        pools = {name: node.pool for name, node in read_graph(desk.folder).items()}
-        task = Task(desk.rev, exchange.identity(), pools, tags, scheduling.start_s)
-        backend = Pools(task, lambda job: run_here(job, desk.folder))
+        kept = frozenset(name for name, node in chosen.items() if node.kept and name not in missing)
+        task = Task(desk.rev, exchange.identity(), self.pools, tags, scheduling.start_s, kept)
+
+        def find(job: Job) -> bool:
+            exchange.fetch(job.names)
+            return not restore(desk.folder, dvcfile, job.names)
+
+        backend = Pools(task, lambda job: run_here(job, desk.folder), find)
         try:
-            with signals_reach_the_stages(also=backend.stop):
+            with signals_reach_the_stages():
                 outcomes = conduct(jobs, chosen, backend, patience_of(scheduling))
-        except RunCancelled:
+        except BaseException:  # cancelled, SIGTERM, a mistake: agents would go on for nobody
             GROUPS.terminate()  # what runs here
             backend.stop()
             raise
@@ -161,7 +174,7 @@ class _Run:
     def _publish(self, desk: Desk, dvcfile: str, graph: Graph) -> str | None:
         """One ``dvc repro`` over everything, which must run nothing; then one commit."""
         everything = not (self.choice.dataset or self.choice.method or self.choice.targets)
-        refused = restore(desk.folder, [dvcfile] if everything else list(graph))
+        refused = restore(desk.folder, dvcfile, [dvcfile] if everything else list(graph))
         if refused:
             raise NotReproducedError(
                 f"not in the cache, though done or thought up to date: {', '.join(refused)}; nothing is committed. Do "
@@ -170,12 +183,16 @@ class _Run:
         commit = desk.commit(f"Reproduce {self.profile}")
         if commit is None:
             log.info("dvc.lock was up to date")
+            self._show(dvcfile)
             return None
         branch = desk.hand_over(commit)
         log.info("committed as %s on %s", commit[:12], branch)
+        self._show(dvcfile)
+        return commit
+
+    def _show(self, dvcfile: str) -> None:
         if self.branch is None:
             check_out_results(self.root, dvcfile)
-        return commit
 
     def _tell(self, desk: Desk, outcomes: dict[str, Outcome], commit: str | None, failed: str | None) -> None:
         ending = Ending(outcomes, desk.rev, commit, failed, self.began)
@@ -205,16 +222,16 @@ def run_here(job: Job, folder: Path) -> Sequence[Outcome]:
         return with_place(run_job(job, folder, {}, rules, log.info), HERE)
 
 
-def restore(folder: Path, targets: Sequence[str]) -> list[str]:
+def restore(folder: Path, dvcfile: str, targets: Sequence[str]) -> list[str]:
     """Run ``dvc repro`` where nothing may be executed: what the cache has is taken from there and noted in dvc.lock.
 
     Returns: the stages that would have had to be executed, because the cache has no result of theirs.
     Raises: NotReproducedError if DVC fails for another reason.
     """
     lines: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="restore-") as notes:
-        ledger = Path(notes) / "ledger.jsonl"
-        guard = write_guard(Path(notes), Rules((), HERE, {}, None, ledger))
+    with working_copy(folder, [dvcfile]) as notes:
+        ledger = notes / "ledger.jsonl"
+        guard = write_guard(notes, Rules((), HERE, {}, None, ledger))
         command = dvc_command("repro", "--keep-going", *targets)
         code, _ = execute(command, folder, {"SHELL": str(guard)}, lines.append)
         refused = list(dict.fromkeys(entry.stage for entry in read_ledger(ledger) if entry.state == "refused"))

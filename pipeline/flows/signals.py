@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from pipeline.running.process import GROUPS
 
 
 @contextmanager
-def signals_reach_the_stages(also: Callable[[], object] = lambda: None) -> Iterator[None]:
+def signals_reach_the_stages() -> Iterator[None]:
     """While stages run, SIGTERM and Ctrl-C end their process groups before this process ends as it would have."""
     GROUPS.reopen()
     if threading.current_thread() is not threading.main_thread():
@@ -22,7 +22,6 @@ def signals_reach_the_stages(also: Callable[[], object] = lambda: None) -> Itera
 
     def stop(number: int, frame: Any) -> None:
         GROUPS.terminate()
-        also()
         handler = previous[signal.Signals(number)]
         if callable(handler):
             handler(number, frame)

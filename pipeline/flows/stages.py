@@ -17,14 +17,15 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from pipeline.contents import bring_content
 from pipeline.flows.signals import signals_reach_the_stages
 from pipeline.graph import StageNode, cache_folder
 from pipeline.jobs import Job, Outcome, summary
 from pipeline.running.clones import at_revision
 from pipeline.running.exchange import Exchange
 from pipeline.running.guard import Rules
+from pipeline.running.mend import mend
 from pipeline.running.process import run_job
+from pipeline.watching.contents import bring_content
 
 PROTOCOL = 1  # of the parameters below; agents and coordinators of different ones cannot work together
 _WRONG_PLACE = 5
@@ -65,6 +66,7 @@ def stages(  # noqa: D417 (``title`` is for the eyes)
 def _run(job: Job, rev: str, exchange: str, pools: Mapping[str, str], protocol: int) -> list[Outcome]:
     clone, pool = _place(job, protocol)
     at_revision(clone, rev)
+    mend(clone)
     shared = Exchange.of(clone, os.environ.get("CARTOON_REMOTE") or None)
     if shared.identity() != exchange:
         raise AgentError(

@@ -11,9 +11,9 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 
-from pipeline.manifests import Post, open_post
 from pipeline.profiles import dvcfile_of, name_of
-from pipeline.watching import Finding, Watch, datasets_of, look, read_watch
+from pipeline.watching.looks import Finding, Watch, datasets_of, look, read_watch
+from pipeline.watching.manifests import Post, open_post
 
 _BUG = 1
 

@@ -30,7 +30,7 @@ from pipeline.running.record import Holder
 
 WAIT_S = TTL + 5.0  # until everything must be gone; stages have 30 s to save their state
 _DEAF_S = 8.0  # after which a coordinator is not expected to hear of it from the server any more
-_SILENT_S = 5.0  # that a server may be silent
+_SILENT_S, _ABSENT_S = 30.0, 5.0  # that a server may be silent: one that has answered, one that has not
 _POLL_S = 0.5
 _NEWEST = 200  # runs among which one is looked for by its name
 _UNDER_WAY = ("PENDING", "RUNNING", "CANCELLING")  # for a coordinator; one that is scheduled is for another day
@@ -166,7 +166,7 @@ class _Server:
     def _without(self, error: ServerError) -> list[Row]:
         """Wait a little for a server that does not answer, as it may be starting again; then do without it."""
         self._silent_since = self._silent_since or time.monotonic()
-        if time.monotonic() - self._silent_since < _SILENT_S:
+        if time.monotonic() - self._silent_since < (_SILENT_S if self._told else _ABSENT_S):
             return self._rows_then
         if self._chosen is not None or self._told:
             raise error
@@ -199,7 +199,10 @@ class _Server:
         """Call runs cancelled that nobody ends, so that they hold no place in a pool."""
         for row in rows:
             self._say(f"{title_of(row)}: whoever ran it does not answer; it counts as cancelled now")
-            self._set(row, "CANCELLED", "cancelled; whoever ran it did not answer", force=True)
+            try:
+                self._set(row, "CANCELLED", "cancelled; whoever ran it did not answer", force=True)
+            except ServerError as error:
+                self._say(f"warning: {error}")
 
     def _set(self, row: Row, state: str, message: str, *, force: bool = False) -> None:
         assert self._api is not None

@@ -120,7 +120,8 @@ def at_revision(clone: Path, rev: str) -> None:
 
     Raises: CloneError if the repository the clone is from does not have the commit.
     """
-    if git(clone, "rev-parse", "HEAD") == rev:
+    cut_short = unlock(clone)
+    if git(clone, "rev-parse", "HEAD") == rev and not cut_short:
         return
     if not _has(clone, rev):
         git(clone, "fetch", "--quiet", "origin")
@@ -130,6 +131,15 @@ def at_revision(clone: Path, rev: str) -> None:
             f"{origin} does not have the commit {rev[:12]}; push it there, agents take their files from it"
         )
     git(clone, "checkout", "--quiet", "--force", "--detach", rev)
+
+
+def unlock(clone: Path) -> bool:
+    """Remove what a killed git has locked, in a clone that nobody else works in; says whether there was anything."""
+    own = clone / ".git"
+    left = [*own.glob("*.lock"), *(own / "refs").rglob("*.lock")]
+    for lock in left:
+        lock.unlink(missing_ok=True)
+    return bool(left)
 
 
 def _has(clone: Path, rev: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.graph import cache_folder, dvc_command
-from pipeline.running.clones import CloneError, at_revision, git, make_clone
+from pipeline.running.clones import CloneError, at_revision, git, make_clone, unlock
 
 log = logging.getLogger("run")
 
@@ -77,6 +77,7 @@ def open_desk(root: Path, name: str, branch: str | None, remote: str | None) -> 
     Raises: CloneError if ``root`` has changes that are not committed: agents work on commits.
     """
     if branch is not None:
+        unlock(root)
         git(root, "fetch", "--quiet", "origin", f"+refs/heads/{branch}:refs/remotes/origin/{branch}")
         rev = git(root, "rev-parse", f"refs/remotes/origin/{branch}")
         git(root, "checkout", "--quiet", "--force", "--detach", rev)
@@ -95,6 +96,7 @@ def open_desk(root: Path, name: str, branch: str | None, remote: str | None) -> 
     rev = git(root, "rev-parse", "HEAD")
     folder = root / "scratch" / "coordinator" / name
     scratch = root / "scratch"
+    unlock(folder)
     make_clone(root, folder, cache=cache_folder(root).resolve(), remote=remote, scratch=scratch)
     git(folder, "fetch", "--quiet", "origin")
     git(folder, "checkout", "--quiet", "--force", "--detach", rev)

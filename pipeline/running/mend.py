@@ -21,6 +21,9 @@ from pipeline.running.family import started
 
 _ENTRY = re.compile(r"^  (?=\S)", re.M)  # where the entry of a stage begins in dvc.lock, as DVC writes it
 _HEAD = "schema: '2.0'\nstages:\n"
+_JOBS = Path(".dvc") / "tmp" / "jobs"
+_BEFORE = "before"  # folder of copies of dvc.lock files
+_UNFINISHED = "."
 
 
 @contextmanager
@@ -31,17 +34,10 @@ def working_copy(root: Path, dvcfiles: Collection[str]) -> Iterator[Path]:
         root: the project.
         dvcfiles: the dvc.yaml files whose stages may run, relative to ``root``.
     """
-    jobs = root / ".dvc" / "tmp" / "jobs"
-    own = jobs / f"{os.getpid()}-{started(os.getpid())}-{uuid.uuid4().hex[:8]}"
+    own = root / _JOBS / f"{os.getpid()}-{started(os.getpid())}-{uuid.uuid4().hex[:8]}"
     with _locked(root / ".dvc" / "tmp" / "lock"):
-        for left in _abandoned(jobs):
-            for number, lock in enumerate(_locks(root, dvcfiles)):
-                _mend_lock(lock, left / f"{number}.lock")
-            shutil.rmtree(left)
-        own.mkdir(parents=True)
-        for number, lock in enumerate(_locks(root, dvcfiles)):
-            if lock.exists():
-                shutil.copyfile(lock, own / f"{number}.lock")
+        _mend_locks(root)
+        _note_locks(root, dvcfiles, own)
     _mend_rwlock(root / ".dvc" / "tmp")
     try:
         yield own
@@ -49,8 +45,34 @@ def working_copy(root: Path, dvcfiles: Collection[str]) -> Iterator[Path]:
         shutil.rmtree(own, ignore_errors=True)
 
 
-def _locks(root: Path, dvcfiles: Collection[str]) -> list[Path]:
-    return [root / Path(dvcfile).with_suffix(".lock") for dvcfile in sorted(dvcfiles)]
+def mend(root: Path) -> None:
+    """Mend what a killed run left behind, so that DVC can read the project again."""
+    if not (root / ".dvc").is_dir():
+        return
+    with _locked(root / ".dvc" / "tmp" / "lock"):
+        _mend_locks(root)
+    _mend_rwlock(root / ".dvc" / "tmp")
+
+
+def _note_locks(root: Path, dvcfiles: Collection[str], own: Path) -> None:
+    """Copy dvc.lock files to a run's folder, which appears when all are whole; an empty copy stands for none."""
+    beside = own.with_name(f"{_UNFINISHED}{own.name}")
+    for lock in {Path(dvcfile).with_suffix(".lock") for dvcfile in dvcfiles}:
+        copy = beside / _BEFORE / lock
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if (root / lock).exists():
+            shutil.copyfile(root / lock, copy)
+        else:
+            copy.touch()
+    beside.rename(own)
+
+
+def _mend_locks(root: Path) -> None:
+    for left in _abandoned(root / _JOBS):
+        if not left.name.startswith(_UNFINISHED):
+            for copy in (left / _BEFORE).rglob("*.lock"):
+                _mend_lock(root / copy.relative_to(left / _BEFORE), copy)
+        shutil.rmtree(left)
 
 
 def _abandoned(jobs: Path) -> list[Path]:
@@ -80,7 +102,7 @@ def _mend_lock(lock: Path, before: Path) -> None:
     """
     if not lock.exists():
         return
-    known = _entries(before.read_text()) if before.exists() else {}
+    known = _entries(before.read_text())
     found = _entries(lock.read_text(errors="replace"))
     if found:
         last = next(reversed(found))

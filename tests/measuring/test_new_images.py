@@ -13,9 +13,9 @@ from mlflow.tracking import MlflowClient
 from model.checkpoint.native import save_networks
 from model.data.lmdb_write import Packing, write_lmdb
 from model.files import publish_folder, verify_manifest, write_manifest
-from pipeline.candidates import read_contests
-from pipeline.models import Model
-from pipeline.registry import consider
+from pipeline.champions.candidates import read_contests
+from pipeline.champions.models import Model
+from pipeline.champions.registry import consider
 from stages.compare import compare
 from stages.swap import swap
 from tests.measuring.bench import Bench

@@ -16,11 +16,12 @@ from tests.orchestration.platform import PYTHON, Server, agent, alive, git, repo
 pytestmark = [pytest.mark.slow, pytest.mark.orchestration]
 
 GRACE = 3.0  # s that a stage has to save its state
+FAILS = "[ -e {0}/go ] || {{ echo error: the loss is not finite; exit 8; }}"
 RUNS = "echo x >> {0}/{1}.ran; echo $$ > {0}/{1}.pid; [ -e {0}/go ] || while true; do sleep 0.1; done"
 
 
 class Project:
-    """A toy project with a stage that is quick, one that saves on SIGTERM and one that ignores it."""
+    """A toy project of three jobs: one fails, one saves its state on SIGTERM, one ignores it."""
 
     def __init__(self, folder: Path, server: Server) -> None:
         self.server = server
@@ -29,9 +30,11 @@ class Project:
         saves = f"trap 'touch {self.notes}/saves.saved; exit 75' TERM; "
         self.root = repository(
             folder / "toy",
-            stage("quick", f"echo x >> {self.notes}/quick.ran")
-            + stage("saves", saves + RUNS.format(self.notes, "saves"), ("quick",))
-            + stage("ignores", "trap '' TERM; " + RUNS.format(self.notes, "ignores"), ("quick",)),
+            stage("first")
+            + stage("fails", FAILS.format(self.notes), ("first", "params.yaml"))
+            + stage("quick", f"echo x >> {self.notes}/quick.ran")
+            + stage("saves", saves + RUNS.format(self.notes, "saves"), ("quick", "params.yaml"))
+            + stage("ignores", "trap '' TERM; " + RUNS.format(self.notes, "ignores")),
         )
 
     def command(self, *arguments: str) -> list[str]:
@@ -54,9 +57,10 @@ class Project:
         """Wait for both long stages; returns their processes."""
         files = [self.notes / f"{name}.pid" for name in ("saves", "ignores")]
         try:
-            wait_for(lambda: all(file.exists() and file.read_text().strip() for file in files), what="the long stages")
+            wait_for(lambda: all(file.exists() and file.read_text().strip() for file in files), 300, "the long stages")
         except AssertionError as error:
-            told = [f"{run['name']}: {run['state']} {self.server.log_of(run['id'])}" for run in self.server.runs()[:9]]
+            runs = self.server.runs("RUNNING", "FAILED", "CRASHED", "PENDING")
+            told = [f"{run['name']}: {run['state']['name']}, {self.server.log_of(run['id'])[-500:]}" for run in runs]
             raise AssertionError(f"{error}; {told}") from None
         return [int(file.read_text()) for file in files]
 
@@ -83,7 +87,7 @@ def deployed(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Projec
 
 @pytest.fixture(scope="module")
 def agents(deployed: Project) -> Iterator[None]:
-    with agent(deployed.server, deployed.root, "cpu", "--slots", "2", CARTOON_GRACE=str(GRACE)):
+    with agent(deployed.server, deployed.root, "cpu", "--slots", "3", CARTOON_GRACE=str(GRACE)):
         yield
 
 
@@ -99,6 +103,7 @@ def test_a_cancelled_run_is_gone_with_all_its_jobs_and_the_same_command_continue
     nothing = deployed.call("cancel")
     assert (nothing.returncode, nothing.stdout) == (0, "Nothing runs for demo; nothing to cancel.\n")
     with deployed.running() as (coordinator, processes):
+        wait_for(lambda: deployed.server.runs("FAILED"), what="the failure")
         told = json.loads(deployed.call("status", "--json").stdout)
         done = deployed.call("cancel")
         assert done.returncode == 0, done.stderr
@@ -106,23 +111,22 @@ def test_a_cancelled_run_is_gone_with_all_its_jobs_and_the_same_command_continue
         assert unfinished(deployed.server) == []
         assert coordinator.wait(30) == 130
     assert sorted(entry["name"] for entry in told["running"]) == ["ignores", "saves"]
-    assert {job["title"]: job["state"] for job in told["server"]["jobs"]} == {"saves": "running", "ignores": "running"}
-    assert told["server"]["done"] == ["quick"]
-    assert told["server"]["newest"]["state"] == "running"
+    view, newest = told["server"], told["server"]["newest"]
+    assert {job["title"]: job["state"] for job in view["jobs"]} == {"quick, saves": "running", "ignores": "running"}
+    assert view["done"] == ["first"]
+    assert newest["state"] == "running"
+    (failed,) = newest["failed"]
+    assert (failed["stage"], failed["exit_code"], failed["line"]) == ("fails", 8, "error: the loss is not finite")
     assert (deployed.notes / "saves.saved").exists()
-    assert sorted(done.stdout.partition("\n")[0].removeprefix("ended: ").split(", ")) == [
-        "ignores",
-        "reproduce",
-        "saves",
-    ]
+    assert done.stdout.startswith("ended: reproduce, ")
     (deployed.notes / "go").touch()
     again = deployed.call("run")
     assert again.returncode == 0, again.stderr
-    assert "2 stages are up to date now." in again.stdout
+    assert "3 stages are up to date now." in again.stdout
     assert [deployed.times(name) for name in ("quick", "saves", "ignores")] == [1, 2, 2]
     after = deployed.call("status").stdout
     assert "Last finished: " in after
-    assert after.endswith("3 of 3 stages are up to date.\n")
+    assert after.endswith("5 of 5 stages are up to date.\n")
 
 
 def test_a_run_whose_coordinator_is_an_agent_is_cancelled_by_its_id(deployed: Project, agents: None) -> None:

@@ -100,7 +100,8 @@ def test_one_dataset_runs_nothing_of_another_and_the_table_only_if_the_others_ar
     site.commit(one__yaml="2\n")
     done = site.run("--dataset", "one")
     assert done.returncode == 0, done.stderr[-4000:]
-    assert site.ran() == ["g1 gpu"]  # its output is the same, so the table is, too
+    assert site.ran() == ["g1 gpu"]  # its output is the same, so the table is, too,
+    assert "table -> pool" not in done.stderr  # and no agent is asked for it
     site.commit(one__yaml="3\n", two__yaml="3\n")
     done = site.run("--dataset", "one")
     assert done.returncode == 0, done.stderr[-4000:]

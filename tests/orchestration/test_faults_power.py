@@ -66,7 +66,7 @@ def test_the_next_run_ends_with_the_same_lock_and_repeats_at_most_the_stage_whos
     gate.touch()
     process = toy.start(more=[f"leases={tmp_path / 'leases'}"], GATE=str(gate))
     until(lambda: "b" in toy.executed())
-    everything = list(processes_in(toy.root)) + [process.pid]
+    everything = [*processes_in(toy.root), process.pid]
     expected = yaml.safe_load(undisturbed.lock())
     has_come = happened(toy, moment, expected["stages"]["b"]["outs"][0]["md5"])
     gate.unlink()

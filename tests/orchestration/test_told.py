@@ -28,7 +28,7 @@ from prefect import flow
 from pipeline.bulletin import RunReport
 from pipeline.flows.notes import publish
 from pipeline.jobs import Outcome
-from pipeline.registry import consider
+from pipeline.champions.registry import consider
 
 @flow(name="reproduce")
 def tell():

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import digests
-from pipeline.manifests import open_post
-from pipeline.watching import Finding, look, read_watch
+from pipeline.watching import digests
+from pipeline.watching.looks import Finding, look, read_watch
+from pipeline.watching.manifests import open_post
 from tests.orchestration.platform import PYTHON, Server, agent, alive, find, git, repository, wait_for
 from tests.stages.world import WEB
 from tests.web.faultserver import Asked, Reply, png

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipeline import digests
-from pipeline.digests import Change
+from pipeline.watching import digests
+from pipeline.watching.digests import Change
 from tests.orchestration.platform import Server, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.orchestration]

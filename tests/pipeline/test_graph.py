@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.graph import GraphError, StageNode, dvc_command, read_graph, select, stale_stages, to_run
+from pipeline.graph import GraphError, StageNode, cache_folder, dvc_command, read_graph, select, stale_stages, to_run
 
 ROOT = Path(__file__).resolve().parents[2]
 TOY = """
@@ -93,3 +93,19 @@ def test_a_wrong_dvc_yaml_is_one_message(toy: Path) -> None:
 def test_no_project_is_one_message(tmp_path: Path) -> None:
     with pytest.raises(GraphError):
         read_graph(tmp_path)
+
+
+@pytest.mark.parametrize("setting", ["", "[cache]\n    dir = ../../elsewhere\n", "[cache]\n    dir = /far/away\n"])
+def test_the_cache_is_where_dvc_says(toy: Path, setting: str) -> None:
+    (toy / ".dvc" / "config.local").write_text(setting)
+    command = dvc_command("cache", "dir")
+    said = subprocess.run(command, cwd=toy, capture_output=True, text=True, check=True).stdout.strip()
+    assert cache_folder(toy).resolve() == (toy / said).resolve()
+
+
+def test_a_folder_without_dvc_and_broken_settings_are_named(toy: Path) -> None:
+    with pytest.raises(GraphError, match="no DVC project here"):
+        cache_folder(toy / ".dvc")
+    (toy / ".dvc" / "config.local").write_text("[cache\n")
+    with pytest.raises(GraphError, match="cannot read its settings"):
+        cache_folder(toy)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pipeline.bulletin import Link, RunReport, bulletin, duration, faces, headline, plain, stages_table
-from pipeline.hearing import Verdict
+from pipeline.champions.hearing import Verdict
 from pipeline.jobs import Outcome
 from pipeline.operating.settings import Servers
 

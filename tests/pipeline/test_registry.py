@@ -15,9 +15,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline import cli
-from pipeline.candidates import CandidateError, NoComparisonError, Numbers, Scale
-from pipeline.models import Model
-from pipeline.registry import RegistryError, Verdict, consider, export, promote, revert, standings
+from pipeline.champions.candidates import CandidateError, NoComparisonError, Numbers, Scale
+from pipeline.champions.models import Model
+from pipeline.champions.registry import RegistryError, Verdict, consider, export, promote, revert, standings
 from tests.pipeline.contests import Cell, generator_file, write_comparison, write_params
 
 NAME = "cartoon-demo-flat"

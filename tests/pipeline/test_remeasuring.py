@@ -17,8 +17,8 @@ import mlflow.tracking
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipeline.models import Model
-from pipeline.registry import Verdict, consider, promote
+from pipeline.champions.models import Model
+from pipeline.champions.registry import Verdict, consider, promote
 from tests.pipeline.contests import ERROR, HELDOUT, STYLE, Cell, write_comparison, write_params
 from tests.pipeline.test_registry import Mortal, PowerCut, snapshot
 
@@ -204,7 +204,7 @@ def test_a_champion_set_by_hand_while_the_old_one_was_measured_keeps_its_place(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard(project, Cell("freeze_g", kid=60.0, similarity=0.4), images="a" * 64)
-    from pipeline import registry
+    from pipeline.champions import registry
 
     measure = registry.measure_again
 
@@ -222,7 +222,7 @@ def test_a_champion_set_by_hand_while_the_old_one_was_measured_keeps_its_place(
 def test_a_hearing_killed_while_measuring_leaves_no_process_and_the_next_one_completes(project: Path) -> None:
     tell(project, "hang")
     write_comparison(project, [CANDIDATE], **NEW)
-    code = "from pathlib import Path; from pipeline.registry import consider; consider(Path(), 'demo')"
+    code = "from pathlib import Path; from pipeline.champions.registry import consider; consider(Path(), 'demo')"
     root = Path(__file__).resolve().parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     hearing = subprocess.Popen([sys.executable, "-c", code], cwd=project, env=environment)

@@ -20,7 +20,7 @@ from pipeline.flows import pools
 from pipeline.jobs import Job, Outcome, judge, plan_jobs
 
 AGENTS = {"gpu": 16, "cpu": 4}
-SCALE = 20.0  # a training's median is 8 minutes, so that looking once a second hardly counts
+SCALE = 10.0  # a training's median is 4 minutes, so that looking once a second hardly counts
 GRAPH = like_ours(datasets=4, methods=8, seeds=5)
 
 
@@ -101,8 +101,8 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
 
 def reproduce(toy: Toy, jobs: Sequence[Job]) -> None:
     """Conduct the jobs on the toy's agents; fails if a stage did."""
-    task = pools.Task("0" * 40, "", {name: node.pool for name, node in GRAPH.items()}, (), 300.0)
-    backend = pools.Pools(task, lambda job: [Outcome(name, "ran") for name in job.names])
+    task = pools.Task("0" * 40, "", {name: node.pool for name, node in GRAPH.items()}, (), 300.0, frozenset())
+    backend = pools.Pools(task, lambda job: [Outcome(name, "ran") for name in job.names], lambda job: False)
     judge(conduct(jobs, GRAPH, backend, Patience([], 0, 1.0), toy.pause))
 
 

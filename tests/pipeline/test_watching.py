@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from pipeline import digests, watching
-from pipeline.asking import AskError
-from pipeline.contents import ContentError, bring_content
-from pipeline.digests import Change
-from pipeline.manifests import BusyError, ManifestError, Post, open_post
 from pipeline.params import ParamsError
-from pipeline.watching import Finding, GivenUpError, look, read_watch, settle
+from pipeline.watching import digests, watching
+from pipeline.watching.asking import AskError
+from pipeline.watching.contents import ContentError, bring_content
+from pipeline.watching.digests import Change
+from pipeline.watching.looks import Finding, GivenUpError, look, read_watch, settle
+from pipeline.watching.manifests import BusyError, ManifestError, Post, open_post
 from tests.pipeline.watched import WATCH, Project, dvc, git, write
 
 pytestmark = pytest.mark.slow
@@ -349,7 +349,7 @@ def test_failures_name_the_dataset_and_the_remedy(project: Project, book: Book, 
     with pytest.raises(AskError, match=r"not in git.*`git add --force data/private` there"):
         see(project, "private")
     project.fail("drawn", 1, "bug")
-    with pytest.raises(AskError, match="^bug$"):
+    with pytest.raises(AskError, match=r"^bug$"):
         see(project, "drawn")
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.running import process
+from pipeline.running.mend import mend
 from pipeline.running.process import GROUPS
 from tests.running.toys import Toy
 
@@ -19,6 +20,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: GROUPS.terminate())
     if "ttl" in options:
         process._TTL, process._POLL = float(options["ttl"]), 0.1
+    mend(toy.root)
     allowed = [name for name in options.get("allowed", "").split(",") if name]
     leases = Path(options["leases"]) if "leases" in options else None
     with (toy.root / "output.jsonl").open("a", buffering=1) as output:

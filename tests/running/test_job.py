@@ -52,7 +52,9 @@ def test_what_is_not_in_the_job_comes_from_the_cache_and_is_refused_if_it_is_not
 
 
 def test_jobs_run_side_by_side_in_one_workspace_though_they_need_the_same(toy: Toy) -> None:
-    meets = "touch {0}.here; for n in $(seq 300); do [ -e {1}.here ] && break; sleep 0.1; done; [ -e {1}.here ]"
+    meets = (
+        "touch {0}.here; for n in $(seq 300); do [ -e {1}.here ] && break; sleep 0.1; done; [ -e {1}.here ] || exit 1"
+    )
     left, right = meets.format("left", "right"), meets.format("right", "left")
     toy.stages(a="in:", left=f"a: {left}", right=f"a: {right}", after="right:")
     toy.run("a")
@@ -98,7 +100,8 @@ def test_sigterm_lets_the_stage_save_and_says_that_it_was_interrupted(toy: Toy) 
 
 LINKS = {
     "caller": r"tests\.running\.runner", "supervisor": r"running\.supervise import", "dvc": r"^\S+ -m dvc ",
-    "guard": r"running\.guarded import",
+    "guard": r"running\.guarded import", "caller and supervisor": r"tests\.running\.runner|running\.supervise import",
+    "supervisor and guard": r"running\.(supervise|guarded) import",
 }  # fmt: skip
 
 
@@ -112,11 +115,29 @@ def test_whatever_is_killed_the_stage_saves_and_nothing_stays(toy: Toy, victim: 
     if victim == "the caller's group":
         os.killpg(process.pid, signal.SIGKILL)
     else:
-        (pid,) = [pid for pid, words in processes_in(toy.root).items() if re.search(LINKS[victim], words)]
-        os.kill(pid, signal.SIGKILL)
+        for pid in [pid for pid, words in processes_in(toy.root).items() if re.search(LINKS[victim], words)]:
+            os.kill(pid, signal.SIGKILL)
     until(lambda: not alive(stage), 20)
     process.wait(60)
     until(lambda: processes_in(toy.root) == {}, 20)
     assert (toy.root / "saved.txt").read_text() == "saved\n"
     assert [one.state for one in read_ledger(toy.root / "ledger.jsonl")] == ["failed"]
     assert [one.code for one in read_ledger(toy.root / "ledger.jsonl")] == [75]
+
+
+def test_a_stage_whose_guard_was_killed_is_ended_though_dvc_goes_on(toy: Toy) -> None:
+    gone = (
+        "for n in $(seq 300); do kill -0 $(cat pid.txt) 2>/dev/null || break; sleep 0.1; done; [ $n -lt 300 ] || exit 1"
+    )
+    toy.stages(long=STAYS.format(pid="pid.txt"), other=f"in: {gone}")
+    process = toy.start(more=["pool=cpu"])
+    until((toy.root / "pid.txt").exists)
+    until((toy.root / "pid.txt").read_text)
+    (guard,) = [pid for pid, words in processes_in(toy.root).items() if re.search(LINKS["guard"], words)]
+    os.kill(guard, signal.SIGKILL)
+    assert process.wait(90) == 0
+    told = json.loads((toy.root / "outcomes.jsonl").read_text())
+    assert [(told[name]["state"], told[name]["exit_code"]) for name in ("long", "other")] == [
+        ("failed", 75),
+        ("ran", 0),
+    ]

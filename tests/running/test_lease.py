@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from pipeline.running import lease as module
 from pipeline.running import record as record_module
 from pipeline.running.lease import Lease, LeaseBusy, beat, holder, holders, settle, wait_free
+from pipeline.running.storing import storing
 from tests.running.toys import ROOT, alive, until
 
 NAME = "profiles/paper/dvc.yaml:train@a-b-s0"
@@ -34,6 +35,16 @@ def holding(folder: Path, ttl: float, machine: str = "") -> Iterator[subprocess.
         [sys.executable, "-m", "tests.running.holding", "hold", str(folder), NAME, str(ttl)], cwd=ROOT,
         env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def asleep() -> Iterator[subprocess.Popen[bytes]]:
+    """A process to be taken for DVC's."""
+    with subprocess.Popen(["sleep", "1000"]) as process:
         try:
             yield process
         finally:
@@ -128,7 +139,7 @@ def test_a_working_holder_is_never_taken_over_however_long_it_works(tmp_path: Pa
 
 def test_what_inherited_the_lock_keeps_the_lease_when_the_holder_is_gone(tmp_path: Path) -> None:
     lease = Lease.acquire(tmp_path, NAME)
-    with subprocess.Popen(["sleep", "1000"], pass_fds=[lease.lock], start_new_session=True) as child:
+    with subprocess.Popen(["sleep", "20"], pass_fds=[lease.lock], start_new_session=True) as child:
         lease.give_to(child.pid)
         os.close(lease._lock)  # as if this process had died
         with pytest.raises(LeaseBusy):
@@ -179,7 +190,7 @@ def test_a_cleared_folder_ends_every_lease_in_it(tmp_path: Path) -> None:
 
 
 def test_a_result_being_stored_keeps_others_away_until_it_is_or_its_process_dies(tmp_path: Path) -> None:
-    with subprocess.Popen(["sleep", "1000"]) as dvc:
+    with asleep() as dvc:
         for ended in ("settled", "killed"):
             lease = Lease.acquire(tmp_path, NAME, run="mark")
             lease.leave_to(dvc.pid)
@@ -194,6 +205,22 @@ def test_a_result_being_stored_keeps_others_away_until_it_is_or_its_process_dies
                 dvc.wait()
             assert holder(tmp_path, NAME) is None
             Lease.acquire(tmp_path, NAME).release()
+
+
+def test_a_lease_is_free_as_soon_as_dvc_goes_on_to_the_next_stage(tmp_path: Path) -> None:
+    with asleep() as dvc:
+        with storing(tmp_path, "mark", ttl=0.2) as watched:
+            assert watched is not None
+            for name, following in (("first", "second"), ("second", "")):
+                watched.at(name)
+                Lease.acquire(tmp_path, name, run="mark").leave_to(dvc.pid)
+                before = holder(tmp_path, name)
+                until(lambda: holder(tmp_path, name) != before)  # noqa: B023 (looked at in this round)
+                assert holder(tmp_path, name) is not None  # it beats
+                if following:
+                    watched.at(following)
+                    assert holder(tmp_path, name) is None
+        assert holder(tmp_path, "second") is None
 
 
 def test_many_processes_on_two_machines_never_overlap(tmp_path: Path) -> None:

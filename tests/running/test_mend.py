@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.running.mend import working_copy
+from pipeline.running.mend import mend, working_copy
 from tests.running.toys import Toy
 
 DEAD = "4194399-1-x"  # no process has this id
@@ -29,11 +29,10 @@ BEFORE = HEAD + entry("a", "aaaa") + entry("train@x", "bbbb") + entry("c", "cccc
 AFTER = HEAD + entry("a", "aaaa") + entry("train@x", "0123") + entry("c", "4567") + entry("new", "89ab")
 
 
-def left_behind(root: Path, before: str | None) -> None:
-    folder = root / ".dvc" / "tmp" / "jobs" / DEAD
-    folder.mkdir(parents=True)
-    if before is not None:
-        (folder / "0.lock").write_text(before)
+def left_behind(root: Path, before: str, lock: str = "dvc.lock") -> None:
+    copy = root / ".dvc" / "tmp" / "jobs" / DEAD / "before" / lock
+    copy.parent.mkdir(parents=True)
+    copy.write_text(before)
 
 
 def test_wherever_the_lock_was_cut_what_is_left_is_whole_and_nothing_known_is_lost(tmp_path: Path) -> None:
@@ -52,10 +51,21 @@ def test_wherever_the_lock_was_cut_what_is_left_is_whole_and_nothing_known_is_lo
 
 @pytest.mark.parametrize("text", ["", "schema", HEAD, HEAD + entry("a", "aaaa")[:90]])
 def test_a_first_lock_that_was_cut_is_begun_anew(tmp_path: Path, text: str) -> None:
-    left_behind(tmp_path, None)
+    left_behind(tmp_path, "")
     (tmp_path / "dvc.lock").write_text(text)
     with working_copy(tmp_path, ["dvc.yaml"]):
         assert not (tmp_path / "dvc.lock").exists()
+
+
+def test_each_profiles_lock_is_mended_from_its_own_past_whichever_runs_next(tmp_path: Path) -> None:
+    other = Path("profiles") / "other" / "dvc.lock"
+    left_behind(tmp_path, BEFORE, str(other))
+    (tmp_path / other).parent.mkdir(parents=True)
+    (tmp_path / other).write_text(AFTER[:40])
+    (tmp_path / "dvc.lock").write_text(HEAD + entry("mine", "ffff"))
+    mend(tmp_path)
+    assert (tmp_path / other).read_text() == BEFORE
+    assert (tmp_path / "dvc.lock").read_text() == HEAD + entry("mine", "ffff")
 
 
 def test_a_lock_that_nobody_was_killed_over_is_left_as_it_is(tmp_path: Path) -> None:

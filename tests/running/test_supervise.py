@@ -25,7 +25,10 @@ def supervised(folder: Path, command: str, *options: str) -> Iterator[subprocess
     with subprocess.Popen(
         words, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     ) as process:
-        yield process
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def pid_in(folder: Path, name: str = "pid") -> int:
@@ -50,7 +53,7 @@ def test_a_command_that_does_not_exist_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("end", ["its life line is cut", "it is told to", "it is killed", "a companion dies"])
 def test_the_command_may_save_and_is_gone_with_whoever_wanted_it(tmp_path: Path, end: str) -> None:
     with (
-        subprocess.Popen(["sleep", "1000"]) as companion,
+        supervised(tmp_path, "exec sleep 1000") as companion,
         supervised(tmp_path, SAVES, "--with", str(companion.pid)) as process,
     ):
         pid = pid_in(tmp_path)
@@ -63,8 +66,8 @@ def test_the_command_may_save_and_is_gone_with_whoever_wanted_it(tmp_path: Path,
         else:
             process.send_signal(signal.SIGTERM if end == "it is told to" else signal.SIGKILL)
         assert process.wait(30) == (-signal.SIGKILL if end == "it is killed" else 75)
-        until(lambda: not alive(pid))
         companion.kill()
+        until(lambda: not alive(pid))
     assert (tmp_path / "saved").read_text() == "saved\n"
 
 

@@ -126,3 +126,23 @@ def test_nobody_begins_a_stage_while_its_result_is_being_stored(pair: tuple[Toy,
     assert one.executed() == (["one"] if patient else ["one", "two"])
     assert results(one) == (["one"] if patient else ["two"])
     assert outcomes(one)["long"] == (("ran", 0) if patient else ("failed", 75))
+
+
+def test_a_stage_that_outlived_everybody_keeps_its_lease_while_it_runs(pair: tuple[Toy, Toy]) -> None:
+    one, two = pair
+    (one.root.parent / "wait-one").touch()
+    first = one.start("long", more=options(one), WHO="one")
+    until((one.root / "one.pid").exists)
+    until((one.root / "one.pid").read_text)
+    shared = [word for word in options(one) if not word.startswith("ttl")]
+    for pid, words in processes_in(one.root).items():
+        if re.search(r"tests\.running|pipeline\.running|-m dvc", words):
+            os.kill(pid, signal.SIGKILL)
+    first.wait(60)
+    second = two.start("long", more=shared, WHO="two")
+    until(lambda: "being worked on by" in output(two))
+    assert one.executed() == ["one"]
+    (one.root.parent / "wait-one").unlink()
+    assert second.wait(60) == 0
+    assert one.executed() == ["one", "two"]
+    assert results(one) == ["two"]

@@ -11,11 +11,11 @@ import pytest
 
 from model.finetune import load_method
 from model.metrics.extractors.catalogue import kind_of
+from pipeline.champions.hearing import ChampionParams
 from pipeline.graph import read_graph
-from pipeline.hearing import ChampionParams
 from pipeline.params import read_params, read_section
 from pipeline.scheduling import Scheduling
-from pipeline.watching import Watch
+from pipeline.watching.looks import Watch
 from stages.build_lmdb import LmdbParams
 from stages.compare import CompareParams
 from stages.crop import CropParams

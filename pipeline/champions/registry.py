@@ -4,13 +4,13 @@
 to use it, as plain files of an MLflow run. The alias ``champion`` names the one to use, ``previous`` the one before.
 
 A comparison is considered once. Its candidate is the cell of highest worth (likeness kept minus style lost, see
-:class:`pipeline.candidates.Scale`) among those that give up little of what the champion has, if there are any. It
-takes the champion's place if it is worth more by ``min_gain`` and by ``sigmas`` standard errors, and gives up neither
-style nor likeness beyond ``max_kid_ratio`` and ``max_similarity_loss``. Numbers taken on other held-out images, by
-other instruments or from another source cannot be compared; ``when_changed`` says what happens then. With ``measure``
-the champion is measured again on today's, once, and stays champion if that fails; one that a gate bars now, or that no
-longer looks drawn beside today's images, gives way. What an operator has reverted is not promoted again, except by
-hand.
+:class:`pipeline.champions.candidates.Scale`) among those that give up little of what the champion has, if there are
+any. It takes the champion's place if it is worth more by ``min_gain`` and by ``sigmas`` standard errors, and gives up
+neither style nor likeness beyond ``max_kid_ratio`` and ``max_similarity_loss``. Numbers taken on other held-out
+images, by other instruments or from another source cannot be compared; ``when_changed`` says what happens then. With
+``measure`` the champion is measured again on today's, once, and stays champion if that fails; one that a gate bars
+now, or that no longer looks drawn beside today's images, gives way. What an operator has reverted is not promoted
+again, except by hand.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.candidates import read_contests
-from pipeline.hearing import REVERTED, ChampionParams, Hearing
-from pipeline.hearing import Verdict as Verdict
+from pipeline.champions.candidates import read_contests
+from pipeline.champions.hearing import REVERTED, ChampionParams, Hearing
+from pipeline.champions.hearing import Verdict as Verdict
+from pipeline.champions.models import CHAMPION, PREVIOUS, Model, Move
+from pipeline.champions.models import RegistryError as RegistryError
+from pipeline.champions.recipes import fetch_files
+from pipeline.champions.remeasuring import measure_again
 from pipeline.journal import tracking_folder
 from pipeline.mirror import is_server, store_address, tracking_uri
-from pipeline.models import CHAMPION, PREVIOUS, Model, Move
-from pipeline.models import RegistryError as RegistryError
 from pipeline.params import read_params, read_section
 from pipeline.profiles import dvcfile_of
 from pipeline.publish import publisher_lock
-from pipeline.recipes import fetch_files
-from pipeline.remeasuring import measure_again
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.candidates import Candidate, Contest, Numbers, Scale
-from pipeline.models import CHAMPION, SHA256, Model
-from pipeline.recipes import describe, register_files
-from pipeline.remeasuring import Measured, NotMeasured, changes, first_numbers, how_it_draws, now, numbers_on
+from pipeline.champions.candidates import Candidate, Contest, Numbers, Scale
+from pipeline.champions.models import CHAMPION, SHA256, Model
+from pipeline.champions.recipes import describe, register_files
+from pipeline.champions.remeasuring import Measured, NotMeasured, changes, first_numbers, how_it_draws, now, numbers_on
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from pipeline.candidates import Candidate, CandidateError, Contest
+from pipeline.champions.candidates import Candidate, CandidateError, Contest
+from pipeline.champions.models import SHA256, RegistryError
 from pipeline.journal import Entry
 from pipeline.mirror import MlflowMirror, store_address
-from pipeline.models import SHA256, RegistryError
 from pipeline.provenance import git_state
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.candidates import Candidate, Contest, Numbers, basis_of, gates_of, numbers_of
-from pipeline.models import SHA256, RegistryError
+from pipeline.champions.candidates import Candidate, Contest, Numbers, basis_of, gates_of, numbers_of
+from pipeline.champions.models import SHA256, RegistryError
+from pipeline.champions.recipes import GENERATOR, fetch_files
 from pipeline.profiles import dvcfile_of
-from pipeline.recipes import GENERATOR, fetch_files
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

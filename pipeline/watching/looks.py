@@ -13,15 +13,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pipeline import digests
-from pipeline.asking import AskError, ask_source
-from pipeline.contents import ContentError, Seen, is_still, stamp, take_in
-from pipeline.digests import Change
-from pipeline.lockfile import is_reproduced
-from pipeline.manifests import ManifestError, Post, inside
 from pipeline.params import ParamsError, read_params, read_section
 from pipeline.profiles import dvcfile_of
 from pipeline.running.clones import git
+from pipeline.watching import digests
+from pipeline.watching.asking import AskError, ask_source
+from pipeline.watching.contents import ContentError, Seen, is_still, stamp, take_in
+from pipeline.watching.digests import Change
+from pipeline.watching.lockfile import is_reproduced
+from pipeline.watching.manifests import ManifestError, Post, inside
 
 Publish = Literal["branch", "review", "off"]
 State = Literal["unchanged", "changed", "under way", "proposed", "failed"]
