@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.champions.candidates import Candidate, Contest, Numbers, Scale
-from pipeline.champions.models import SHA256, Model
+from pipeline.champions.models import CHAMPION, SHA256, Model
 from pipeline.champions.recipes import describe, register_files
 from pipeline.champions.remeasuring import Measured, NotMeasured, changes, first_numbers, how_it_draws, now, numbers_on
 
@@ -138,9 +138,15 @@ class Hearing:
             return self._close(
                 "unchanged", f"Its best generator, {chosen.title}, was considered before", known, chosen.title
             )
-        # Its verdict first: a process that is killed in between leaves it open.
-        model.mark(int(known.version), {_VERDICT: "incomparable", **self._tags(chosen)})
-        return self._decide(model.version(int(known.version)) or known)
+        return self._decide(self._reopen(int(known.version), chosen))
+
+    def _reopen(self, number: int, chosen: Candidate) -> ModelVersion:
+        """Give a version that was heard before its numbers of today, and no verdict yet."""
+        self._model.mark(number, {_VERDICT: "incomparable", **self._tags(chosen)})  # killed in between: reopened again
+        self._model.unmark(number, _VERDICT)  # killed from here on: heard as one that is new
+        version = self._model.version(number)
+        assert version is not None
+        return version
 
     def _note(self) -> None:
         """Write down numbers of the champion on today's images that the registry does not have yet."""
@@ -159,13 +165,9 @@ class Hearing:
 
     def _is_open(self, known: ModelVersion) -> bool:
         """Whether a version that has a verdict can be heard again: it could not be compared, or on other images."""
-        if self._rules.when_changed != "measure" or int(known.version) == self._model_champion():
+        if self._rules.when_changed != "measure" or int(known.version) == self._model.alias(CHAMPION):
             return False
         return known.tags[_VERDICT] == "incomparable" or json.loads(known.tags["basis"]) != self._contest.basis
-
-    def _model_champion(self) -> int | None:
-        champion = self._model.champion()
-        return None if champion is None else int(champion.version)
 
     def _choose(self, candidates: Sequence[Candidate]) -> Candidate:
         """Return the best one that gives up little of what the champion has, else the best one."""

@@ -95,6 +95,10 @@ class Model:
         for key, value in tags.items():
             self._client.set_model_version_tag(self.name, str(version), key, value)
 
+    def unmark(self, version: int, key: str) -> None:
+        """Remove a tag of a version."""
+        self._client.delete_model_version_tag(self.name, str(version), key)
+
     def add(self, source: str, run_id: str, tags: Mapping[str, str], description: str) -> ModelVersion:
         """Add a version whose artifacts lie in a run; its tags come to be together with it."""
         return self._client.create_model_version(

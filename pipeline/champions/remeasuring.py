@@ -52,7 +52,7 @@ class Measured:
     def tags(self) -> dict[str, str]:
         """Return what the version is marked with: the numbers by what they were measured on, and the last in words."""
         words = f"{self.when[:10]}: KID {self.numbers.kid:.4g}, similarity {self.numbers.similarity:.4g}"
-        return {_MEASURED + _key(self.basis): json.dumps(asdict(self), sort_keys=True), _IN_WORDS: words}
+        return {_IN_WORDS: words, _MEASURED + _key(self.basis): json.dumps(asdict(self), sort_keys=True)}
 
 
 @dataclass(frozen=True)
@@ -174,8 +174,8 @@ def _run(root: Path, contest: Contest, version: ModelVersion, folder: Path) -> N
         log.info("%s", line)
         lines.append(line)
 
-    # Its record is found under this name in MLflow, like those of stages.
-    named = {"DVC_STAGE": f"remeasure@{contest.dataset}"}
+    # Its record has this name in MLflow, like those of stages; whoever publishes next sends it.
+    named = {"DVC_STAGE": f"remeasure@{contest.dataset}", "CARTOON_TRACKING": "journal"}
     command = [*limited, *(part for flag, value in flags.items() for part in (f"--{flag}", str(value)))]
     code, _ = execute(command, root, named, hear)
     if GROUPS.closed:

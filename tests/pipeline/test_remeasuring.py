@@ -13,12 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import mlflow.tracking
 import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.champions.models import Model
 from pipeline.champions.registry import Verdict, consider, promote
 from tests.pipeline.contests import ERROR, HELDOUT, STYLE, Cell, write_comparison, write_params
+from tests.pipeline.test_registry import Mortal, PowerCut, snapshot
 
 NAME = "cartoon-demo-flat"
 NEW = {"images": "c" * 64}  # of the comparison after new episodes
@@ -235,6 +237,36 @@ def test_a_hearing_killed_while_measuring_leaves_no_process_and_the_next_one_com
     (verdict,) = consider(project, "demo")
     assert (verdict.state, aliases(project)) == ("promoted", (2, 1))
     assert len(registered(project).versions()) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.4, 0.6, 0.8])
+def test_a_second_hearing_of_a_version_that_was_killed_ends_as_if_it_had_not_been(share: float, project: Path) -> None:
+    kept, loser = project / "kept.db", Cell("freeze_g", kid=60.0, similarity=0.4)
+    heard(project, loser, images="a" * 64)
+    winner = replace(loser, kid=30.0, similarity=0.6, weights=loser.content)
+    shutil.copyfile(project / "mlruns" / "mlflow.db", kept)
+    counted = Mortal(0, carried_out=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mlflow.tracking, "MlflowClient", counted)
+        assert heard(project, winner).state == "promoted"
+    expected = without_times(snapshot(project))
+    for carried_out in (False, True):
+        shutil.copyfile(kept, project / "mlruns" / "mlflow.db")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(mlflow.tracking, "MlflowClient", Mortal(round(share * counted.calls), carried_out))
+            with pytest.raises(PowerCut):
+                consider(project, "demo")
+        consider(project, "demo")
+        assert without_times(snapshot(project)) == expected
+
+
+def without_times(held: dict[str, Any]) -> dict[str, Any]:
+    for version in held["versions"]:
+        version |= {
+            tag: json.loads(value) | {"when": ""} for tag, value in version.items() if tag.startswith("measured.")
+        }
+    return held
 
 
 def measuring(root: Path) -> list[int]:
