@@ -160,6 +160,17 @@ def test_where_measuring_fails_nobody_is_promoted_and_the_next_call_tries_again(
     assert (aliases(project), len(registered(project).versions())) == ((2, 1), 2)
 
 
+def test_a_process_that_does_not_end_is_ended_and_nobody_is_promoted(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.champions.remeasuring._LIMIT", 3)
+    tell(project, "hang")
+    verdict = heard(project, CANDIDATE)
+    assert (verdict.state, aliases(project)) == ("incomparable", (1, None))
+    assert "it took longer than" in verdict.why
+    assert measuring(project) == []
+
+
 def test_what_can_never_be_measured_is_tried_once(project: Path) -> None:
     tell(project, "refuse")
     verdict = heard(project, CANDIDATE)
