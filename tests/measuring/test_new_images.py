@@ -18,8 +18,8 @@ from pipeline.champions.models import Model
 from pipeline.champions.registry import consider
 from stages.compare import compare
 from stages.swap import swap
+from tests.champions.contests import RULES
 from tests.measuring.bench import Bench
-from tests.pipeline.contests import RULES
 from tests.stages.training import SWAP, new_run, write_params
 from tests.tiny import tiny_generator
 

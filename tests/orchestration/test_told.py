@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from tests.browser import chromium  # noqa: F401 (a fixture)
+from tests.champions.contests import Cell, write_comparison, write_params
 from tests.orchestration.platform import Server, answers, free_port, started, wait_for
-from tests.pipeline.contests import Cell, write_comparison, write_params
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -11,37 +11,15 @@ from typing import Any
 import pytest
 
 from pipeline.params import ParamsError
-from pipeline.watching import digests, watching
+from pipeline.watching import digests, looks
 from pipeline.watching.asking import AskError
 from pipeline.watching.contents import ContentError, bring_content
 from pipeline.watching.digests import Change
 from pipeline.watching.looks import Finding, GivenUpError, look, read_watch, settle
 from pipeline.watching.manifests import BusyError, ManifestError, Post, open_post
-from tests.pipeline.watched import WATCH, Project, dvc, git, write
+from tests.pipeline.watched import WATCH, Book, Project, dvc, git, write
 
 pytestmark = pytest.mark.slow
-
-
-class Book:
-    """What Prefect's server keeps."""
-
-    def __init__(self) -> None:
-        self.retrained: dict[tuple[str, str], str] = {}
-        self.events: list[Change] = []
-        self.running: list[Change] = []
-        self.failed: list[tuple[Change, datetime]] = []
-
-    def known(self, profile: str, dataset: str) -> str | None:
-        return self.retrained.get((profile, dataset))
-
-    def settle(self, profile: str, dataset: str, digest: str) -> None:
-        self.retrained[profile, dataset] = digest
-
-    def under_way(self, change: Change) -> str | None:
-        return next(("reproduce-1" for one in self.running if one.digest == change.digest), None)
-
-    def failures(self, change: Change, since: datetime) -> int:
-        return sum(one.digest == change.digest and at >= since for one, at in self.failed)
 
 
 @pytest.fixture
@@ -207,7 +185,7 @@ def test_a_folder_is_kept_by_dvc_and_read_again_only_after_a_change(
     assert {path: state(path) for path in pages.rglob("*")} == before  # nothing is linked, nothing made read-only
     assert git(project.root, "ls-files", "data/pages.dvc")
     with monkeypatch.context() as patch:
-        patch.setattr(watching, "take_in", kill)
+        patch.setattr(looks, "take_in", kill)
         assert see(project, "pages").change == first.change
     os.utime(pages / "a.png", (1, 1))  # touched, not changed
     assert see(project, "pages").change == first.change
@@ -260,14 +238,14 @@ def test_a_folder_that_is_being_written_to_is_looked_at_later(
     assert (found.state, found.change) == ("unchanged", None)
     assert "data/pages is being written to; looked at later" in found.said
     project.set(watch=WATCH)
-    take_in = watching.take_in
+    take_in = looks.take_in
 
     def slow(*arguments: Any) -> Path:
         made = take_in(*arguments)
         write(project.root, {"data/pages/late.png": "late\n"})
         return made
 
-    monkeypatch.setattr(watching, "take_in", slow)
+    monkeypatch.setattr(looks, "take_in", slow)
     assert "was written to meanwhile" in see(project, "pages").said
     monkeypatch.undo()
     assert git(project.root, "ls-files", "data/pages.dvc") == ""

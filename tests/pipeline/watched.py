@@ -6,8 +6,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from pipeline.watching.digests import Change
 
 IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@localhost")
 
@@ -144,3 +147,25 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+
+
+class Book:
+    """What Prefect's server keeps."""
+
+    def __init__(self) -> None:
+        self.retrained: dict[tuple[str, str], str] = {}
+        self.events: list[Change] = []
+        self.running: list[Change] = []
+        self.failed: list[tuple[Change, datetime]] = []
+
+    def known(self, profile: str, dataset: str) -> str | None:
+        return self.retrained.get((profile, dataset))
+
+    def settle(self, profile: str, dataset: str, digest: str) -> None:
+        self.retrained[profile, dataset] = digest
+
+    def under_way(self, change: Change) -> str | None:
+        return next(("reproduce-1" for one in self.running if one.digest == change.digest), None)
+
+    def failures(self, change: Change, since: datetime) -> int:
+        return sum(one.digest == change.digest and at >= since for one, at in self.failed)

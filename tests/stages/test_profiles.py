@@ -84,7 +84,7 @@ def test_the_graph_of_each_profile_is_whole(tmp_path: Path) -> None:
         expected = {f"{stage}@{cell}" for stage in ("train", "swap", "evaluate") for cell in cells}
         of_datasets = ("crawl", "crop", "lmdb", "reference")
         expected |= {f"{stage}@{dataset}" for stage in of_datasets for dataset in params["datasets"]}
-        expected |= {f"plan@{method}" for method in params["methods"]} | {"pretrained", "compare", "page"}
+        expected |= {f"plan@{method}" for method in params["methods"]} | {"pretrained", "compare", "page", "publish"}
         own = {name for name in graph if name.startswith(prefix) and (prefix or "profiles/" not in name)}
         assert own == {prefix + name for name in expected}
         drawn = subprocess.run(

@@ -19,8 +19,9 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.champions.models import Model
 from pipeline.champions.registry import Verdict, consider, promote
-from tests.pipeline.contests import ERROR, HELDOUT, STYLE, Cell, write_comparison, write_params
-from tests.pipeline.test_registry import Mortal, PowerCut, snapshot
+from tests.champions.contests import ERROR, HELDOUT, STYLE, Cell, write_comparison, write_params
+from tests.champions.registered import snapshot
+from tests.champions.test_deaths import Mortal, PowerCut
 
 NAME = "cartoon-demo-flat"
 NEW = {"images": "c" * 64}  # of the comparison after new episodes

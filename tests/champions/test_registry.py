@@ -5,61 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import mlflow.tracking
 import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline import cli
 from pipeline.champions.candidates import CandidateError, NoComparisonError, Numbers, Scale
-from pipeline.champions.models import Model
-from pipeline.champions.registry import RegistryError, Verdict, consider, export, promote, revert, standings
-from tests.pipeline.contests import Cell, generator_file, write_comparison, write_params
-
-NAME = "cartoon-demo-flat"
-BETTER = Cell("freeze_g", kid=48.0, similarity=0.6)
-WORSE = Cell("freeze_g", kid=60.0, similarity=0.4)
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store whose tables exist; making them takes seconds."""
-    root = tmp_path_factory.mktemp("store")
-    MlflowClient(f"sqlite:///{root}/mlflow.db").search_experiments()
-    return root / "mlflow.db"
-
-
-@pytest.fixture
-def project(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return make_project(tmp_path, empty_store)
-
-
-def make_project(root: Path, store: Path) -> Path:
-    (root / "mlruns").mkdir(parents=True)
-    shutil.copyfile(store, root / "mlruns" / "mlflow.db")
-    write_params(root)
-    write_comparison(root, [Cell()])
-    return root
-
-
-def registered(root: Path) -> Model:
-    address = f"sqlite:///{root}/mlruns/mlflow.db"
-    return Model(MlflowClient(address, registry_uri=address), NAME)
-
-
-def aliases(root: Path) -> tuple[int | None, int | None]:
-    return registered(root).alias("champion"), registered(root).alias("previous")
-
-
-def heard(root: Path, *cells: Cell, **changed: str) -> Verdict:
-    write_comparison(root, cells, **changed)
-    (verdict,) = consider(root, "demo")
-    return verdict
+from pipeline.champions.registry import RegistryError, consider, export, promote, revert, standings
+from tests.champions.contests import Cell, generator_file, write_comparison, write_params
+from tests.champions.registered import BETTER, NAME, WORSE, aliases, heard, registered, snapshot
 
 
 def test_the_first_generator_that_passes_the_gates_becomes_champion_with_its_files(project: Path) -> None:
@@ -312,104 +268,6 @@ def test_worth_is_0_for_the_untuned_source_and_1_for_a_perfect_cartoonist() -> N
     assert scale.worth(Numbers(1.0, 0.0, 1.0, 0.0)) == pytest.approx(1.0)
     assert scale.worth(Numbers(60.0, 0.0, 0.5, 0.0)) == pytest.approx(0.0)  # half the way, geometrically
     assert scale.error(Numbers(60.0, 6.0, 0.5, 0.03)) == pytest.approx((0.03**2 + (0.1 / 5.4161) ** 2) ** 0.5, rel=1e-4)
-
-
-class PowerCut(BaseException):
-    """Nothing catches it on its way out, as nothing catches a kill."""
-
-
-class Mortal:
-    """MLflow's clients of a process that dies in its n-th call: before the store carried it out, or after."""
-
-    def __init__(self, last: int, carried_out: bool) -> None:
-        self.calls = 0
-        self._last, self._carried_out = last, carried_out
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return _Watched(self, MlflowClient(*args, **kwargs))
-
-    def call(self, method: Any, *args: Any, **kwargs: Any) -> Any:
-        self.calls += 1
-        if self.calls == self._last and not self._carried_out:
-            raise PowerCut
-        result = method(*args, **kwargs)
-        if self.calls == self._last:
-            raise PowerCut
-        return result
-
-
-class _Watched:
-    def __init__(self, life: Mortal, client: MlflowClient) -> None:
-        self._life, self._client = life, client
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._client, name)
-        return lambda *args, **kwargs: self._life.call(method, *args, **kwargs)
-
-
-def snapshot(root: Path) -> dict[str, Any]:
-    """All that the registry holds, without times and ids."""
-    model = registered(root)
-    versions = [
-        {
-            **version.tags,
-            "version": version.version,
-            "about": version.description,
-            "file": hashlib.sha256(file.read_bytes()).hexdigest(),
-        }
-        for version in model.versions()
-        for file in [Path(str(version.source).removeprefix("file://")) / "generator.safetensors"]
-    ]
-    moves = [(move.what, move.version, move.before, move.why, move.numbers) for move in model.history()]
-    runs = MlflowClient(f"sqlite:///{root}/mlruns/mlflow.db").search_runs(["1"])
-    ended = sorted((run.info.run_name, run.info.status, str(run.data.metrics)) for run in runs)
-    return {"versions": versions, "moves": moves, "aliases": aliases(root), "runs": ended}
-
-
-@pytest.fixture(scope="module")
-def promoted(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[tuple[Path, dict[str, Any], int]]:
-    """A store with a champion and a better comparison; what an undisturbed hearing makes of it, in how many calls."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        root = make_project(tmp_path_factory.mktemp("promoted"), empty_store)
-        consider(root, "demo")
-        write_comparison(root, [BETTER])
-        kept = tmp_path_factory.mktemp("kept") / "mlflow.db"
-        shutil.copyfile(root / "mlruns" / "mlflow.db", kept)
-        counted = Mortal(0, carried_out=True)
-        patch.setattr(mlflow.tracking, "MlflowClient", counted)
-        consider(root, "demo")
-        patch.undo()
-        yield kept, snapshot(root), counted.calls
-
-
-def killed_and_repeated(root: Path, promoted: tuple[Path, dict[str, Any], int], last: int, carried_out: bool) -> None:
-    kept, expected, _ = promoted
-    write_comparison(root, [BETTER])
-    shutil.copyfile(kept, root / "mlruns" / "mlflow.db")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mlflow.tracking, "MlflowClient", Mortal(last, carried_out))
-        with pytest.raises(PowerCut):
-            consider(root, "demo")
-    consider(root, "demo")
-    assert snapshot(root) == expected, f"killed in call {last}, {'after' if carried_out else 'before'} it"
-    assert aliases(root) == (2, 1)
-
-
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.75, 0.9, 1.0])
-def test_a_hearing_that_was_killed_ends_as_if_it_had_not_been(
-    share: float, promoted: tuple[Path, dict[str, Any], int], project: Path
-) -> None:
-    killed_and_repeated(project, promoted, round(share * promoted[2]), carried_out=False)
-
-
-@pytest.mark.slow
-def test_no_call_to_the_store_is_a_bad_moment_to_be_killed_in(
-    promoted: tuple[Path, dict[str, Any], int], project: Path
-) -> None:
-    for last in range(1, promoted[2] + 1):
-        for carried_out in (False, True):
-            killed_and_repeated(project, promoted, last, carried_out)
 
 
 def test_the_commands_list_revert_and_export(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
