@@ -109,12 +109,12 @@ def serve(place: Place, pool: str, devices: list[str | None]) -> None:
     with _alone(place.home, pool), until_told() as stop:
         undertakers = [_Undertaker(api, slot) for slot in slots]
         kept = [
-            Kept(_worker(slot), partial(undertaker.bury, stop))
+            Kept(_worker(slot), partial(undertaker.bury, stop, "its worker died"))
             for slot, undertaker in zip(slots, undertakers, strict=True)
         ]
         for slot, undertaker in zip(slots, undertakers, strict=True):
             _prepare(slot)
-            undertaker.clean_up(stop, "the agent was started again")
+            undertaker.bury(stop, "the agent was started again")
         log.info("serving pool %s: %s", pool, ", ".join(slot.worker for slot in slots))
         threads = keep_all(kept, stop)
         _watch(undertakers, stop)
@@ -139,10 +139,10 @@ class _Undertaker:
         self._slot = slot
         self._looks = 0  # at claimed runs without a worker's name that are still to come
 
-    def bury(self, stop: threading.Event) -> None:
+    def bury(self, stop: threading.Event, why: str) -> None:
         """Its worker has died: maybe in the moment between claiming a run and putting its name on it."""
         self._looks = int(2 * _NAMELESS / _LOOK)
-        self.clean_up(stop, "its worker died")
+        self.clean_up(stop, why)
 
     def clean_up(self, stop: threading.Event, why: str) -> None:
         """End what a dead worker left running here, then report its runs; waits for the server if it is away."""

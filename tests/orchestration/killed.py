@@ -97,8 +97,8 @@ class Site:
         if not kept.exists():
             with self.patient(agents=False) as patient:
                 done = subprocess.run(
-                    [*PYTHON, "dvc", "repro"], cwd=patient.project, env=self.environment(KILLS_LOG=os.devnull),
-                    capture_output=True, text=True, check=False,
+                    [*PYTHON, "dvc", "repro", "dvc.yaml"], cwd=patient.project,
+                    env=self.environment(KILLS_LOG=os.devnull), capture_output=True, text=True, check=False,
                 )  # fmt: skip
                 assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
                 shutil.copyfile(patient.project / "dvc.lock", kept)
@@ -225,8 +225,8 @@ class Patient:
         """What is not as an undisturbed run leaves it."""
         found = []
         status = subprocess.run(
-            [*PYTHON, "dvc", "status"], cwd=self.project, env=self._environment, capture_output=True, text=True,
-            check=False,
+            [*PYTHON, "dvc", "status", "dvc.yaml"], cwd=self.project, env=self._environment, capture_output=True,
+            text=True, check=False,
         )  # fmt: skip
         if "up to date" not in status.stdout:
             found.append(f"dvc status says {(status.stdout + status.stderr)[-500:]}")

@@ -55,6 +55,15 @@ def test_at_the_same_commit_the_lock_keeps_what_was_done(project: Path, tmp_path
     assert "a:" in (clone / "dvc.lock").read_text()
 
 
+def test_a_checkout_that_was_cut_short_is_made_again(project: Path, tmp_path: Path) -> None:
+    clone = make_clone(project, tmp_path / "clone", cache=None, remote=None, scratch=None)
+    rev = git(clone, "rev-parse", "HEAD")
+    (clone / "dvc.yaml").write_text("of another commit\n")
+    (clone / ".git" / "index.lock").touch()
+    at_revision(clone, rev)
+    assert git(clone, "status", "--porcelain") == ""
+
+
 def test_remotes_with_their_keys_come_along_and_are_nobody_elses_to_read(project: Path, tmp_path: Path) -> None:
     dvc(project, "remote", "add", "--local", "store", str(tmp_path / "store"))
     dvc(project, "remote", "modify", "--local", "store", "verify", "true")
