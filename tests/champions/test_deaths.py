@@ -15,6 +15,8 @@ from pipeline.champions.registry import consider
 from tests.champions.contests import write_comparison
 from tests.champions.registered import BETTER, aliases, make_project, snapshot
 
+pytestmark = pytest.mark.slow
+
 
 class PowerCut(BaseException):
     """Nothing catches it on its way out, as nothing catches a kill."""

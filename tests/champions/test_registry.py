@@ -17,6 +17,8 @@ from pipeline.champions.registry import RegistryError, consider, export, promote
 from tests.champions.contests import Cell, generator_file, write_comparison, write_params
 from tests.champions.registered import BETTER, NAME, WORSE, aliases, heard, registered, snapshot
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_first_generator_that_passes_the_gates_becomes_champion_with_its_files(project: Path) -> None:
     (verdict,) = consider(project, "demo")

@@ -23,6 +23,8 @@ from tests.champions.contests import ERROR, HELDOUT, STYLE, Cell, write_comparis
 from tests.champions.registered import snapshot
 from tests.champions.test_deaths import Mortal, PowerCut
 
+pytestmark = pytest.mark.slow
+
 NAME = "cartoon-demo-flat"
 NEW = {"images": "c" * 64}  # of the comparison after new episodes
 CHAMPION = Cell()

@@ -14,6 +14,8 @@ from pipeline.champions.hearing import Verdict
 from pipeline.jobs import Outcome
 from pipeline.operating.settings import Servers
 
+pytestmark = pytest.mark.slow
+
 RAN = [Outcome("train@freeze_g-flat-s0", "ran", seconds=61.0, where="host/gpu-0"), Outcome("plan@freeze_g", "cached")]
 LOST = [Outcome("evaluate@freeze_g-flat-s0", "failed", exit_code=5), Outcome("compare", "skipped")]
 

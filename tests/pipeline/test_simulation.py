@@ -19,6 +19,8 @@ from pipeline.conductor import Patience, conduct
 from pipeline.flows import pools
 from pipeline.jobs import Job, Outcome, judge, plan_jobs
 
+pytestmark = pytest.mark.slow
+
 AGENTS = {"gpu": 16, "cpu": 4}
 SCALE = 10.0  # a training's median is 4 minutes, so that looking once a second hardly counts
 GRAPH = like_ours(datasets=4, methods=8, seeds=5)

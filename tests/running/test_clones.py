@@ -11,6 +11,8 @@ import pytest
 from pipeline.running.clones import CloneError, at_revision, make_clone
 from tests.running.repositories import commit, git, make_project, stage
 
+pytestmark = pytest.mark.slow
+
 DVC = [sys.executable, "-m", "dvc"]
 
 

@@ -12,6 +12,8 @@ from pipeline.running.clones import CloneError
 from pipeline.running.desk import check_out_results, open_desk
 from tests.running.repositories import commit, git, make_project, stage
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:

@@ -14,6 +14,8 @@ import yaml
 
 from tests.running.toys import ROOT, Toy
 
+pytestmark = pytest.mark.slow
+
 MB = 2**20
 MOUNT = ["unshare", "--user", "--map-root-user", "--mount", "--"]
 RUN = f"{sys.executable} -m tests.running.runner $TOY '' pool=cpu && cp $TOY/outcomes.jsonl $TOY/$1.jsonl"

@@ -13,6 +13,8 @@ from pipeline.jobs import Outcome
 from pipeline.running.guard import read_ledger
 from tests.running.toys import Toy, alive, processes_in, until
 
+pytestmark = pytest.mark.slow
+
 STAYS = "in: echo $$ > {pid}; trap 'echo saved > saved.txt; exit 75' TERM; while :; do sleep 0.05; done"
 
 

@@ -24,6 +24,8 @@ from pipeline.running.lease import Lease, LeaseBusy, beat, holder, holders, sett
 from pipeline.running.storing import storing
 from tests.running.toys import ROOT, alive, until
 
+pytestmark = pytest.mark.slow
+
 NAME = "profiles/paper/dvc.yaml:train@a-b-s0"
 
 

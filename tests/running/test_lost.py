@@ -6,6 +6,8 @@ import pytest
 
 from pipeline.running import family, supervise
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_process_born_between_two_looks_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     own, child, later, orphan = os.getpid(), 2, 3, 4

@@ -14,6 +14,8 @@ import pytest
 
 from tests.running.toys import ROOT, Toy, alive, until
 
+pytestmark = pytest.mark.slow
+
 SAVES = "trap 'echo saved > saved; exit 75' TERM; echo $$ > pid; while :; do sleep 0.05; done"
 STUBBORN = "trap '' TERM; echo $$ > pid; while :; do sleep 0.05; done"
 

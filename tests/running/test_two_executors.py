@@ -14,6 +14,8 @@ import yaml
 from pipeline.running.guard import read_ledger
 from tests.running.toys import Toy, alive, processes_in, until
 
+pytestmark = pytest.mark.slow
+
 TTL = "1.5"
 
 
