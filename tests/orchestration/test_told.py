@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from tests.browser import chromium  # noqa: F401 (a fixture)
 from tests.champions.contests import Cell, write_comparison, write_params
 from tests.orchestration.platform import Server, answers, free_port, started, wait_for
 
@@ -71,7 +70,7 @@ def test_a_finished_run_can_be_read_in_prefects_pages_and_its_champion_fetched_f
     project: Path,
     server: Server,
     mlflow_server: str,
-    chromium: Browser,  # noqa: F811
+    chromium: Browser,
 ) -> None:
     environment = server.environment(MLFLOW_TRACKING_URI=mlflow_server)
     subprocess.run([sys.executable, "-c", TELL], cwd=project, env=environment, check=True, timeout=300)
