@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
+# One more than cores: tests of servers and agents mostly wait.
+WORKERS = PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$(nproc) + 1))
 
 .PHONY: help repro test test-quick lint ui server showcase assets readme lock clean
 help:  ## Show this list
@@ -25,7 +27,7 @@ repro: $(VENV)/.installed  ## Run the whole pipeline on the embedded demo
 	@echo "Runs side by side:     make ui   (MLflow on http://127.0.0.1:5000)"
 
 test: $(VENV)/.installed  ## Run the whole test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(WORKERS) $(BIN)/python -m pytest -n auto
 
 test-quick: $(VENV)/.installed  ## Run the tests that take under a few seconds each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow and not real_data"

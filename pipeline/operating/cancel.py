@@ -30,10 +30,8 @@ from pipeline.running.record import Holder
 
 WAIT_S = TTL + 5.0  # until everything must be gone; stages have 30 s to save their state
 _DEAF_S = 8.0  # after which a coordinator is not expected to hear of it from the server any more
-_SILENT_S, _ABSENT_S = (
-    90.0,
-    5.0,
-)  # that a server may be silent: one that has answered (SQLite stands still for 60), one that has not
+_SILENT_S = 90.0  # that a server may be silent which has answered: SQLite can stand still for 60
+_ABSENT_S = 5.0  # that one may be silent which has not
 _POLL_S = 0.5
 _NEWEST = 200  # runs among which one is looked for by its name
 _UNDER_WAY = ("PENDING", "RUNNING", "CANCELLING")  # for a coordinator; one that is scheduled is for another day
