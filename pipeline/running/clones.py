@@ -77,7 +77,7 @@ def _clone(address: str, folder: Path) -> None:
 
 def _configure(folder: Path, source: Path, cache: Path | None, remote: str | None) -> None:
     """Write .dvc/config.local: the source's own (remotes with their keys), then what this clone needs."""
-    settings = configparser.ConfigParser(interpolation=None, strict=False)
+    settings = configparser.ConfigParser(interpolation=None)
     settings.optionxform = str  # type: ignore[assignment,method-assign]  # DVC's keys keep their case
     theirs = source / ".dvc" / "config.local"
     if theirs.is_file():
