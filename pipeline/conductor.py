@@ -6,7 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.graph import Graph
@@ -113,36 +113,42 @@ class _Conductor:
         told = {outcome.stage: outcome for outcome in outcomes}
         missing = [name for name in job.names if name not in told]
         told |= {name: Outcome(name, "failed", INTERRUPTED) for name in missing}
-        failed = {outcome.exit_code for outcome in told.values() if outcome.state == "failed"}
-        wait = self._wait_before(job, failed, attempt)
-        again = {name for name, outcome in told.items() if wait is not None and self._is_worth(outcome, job, told)}
+        waits = self._waits(told, attempt)
         for name, outcome in told.items():
-            if name not in again:
+            if name not in waits:
                 self.outcomes[name] = outcome
-        if again and wait is not None:
-            rest = Job(tuple(stage for stage in job.stages if stage.name in again))
+        if waits:
+            wait = max(waits.values())
+            failed = {told[name].exit_code for name in waits if told[name].state == "failed"}
+            rest = Job(tuple(stage for stage in job.stages if stage.name in waits))
             log.warning("%s: exit code %s, try %d in %.0f s", rest.title, sorted(failed), attempt + 1, wait)
             self.waiting.append(_Waiting(rest, attempt + 1, time.monotonic() + wait))
 
-    def _wait_before(self, job: Job, failed: set[int], attempt: int) -> float | None:
-        """Return the seconds before another try of what may be tried again, None if nothing may."""
-        if NETWORK in failed and job.network and attempt <= len(self.patience.network_s):
-            return self.patience.network_s[attempt - 1] * random.uniform(1.0, 1.5)
-        if INTERRUPTED in failed and attempt <= self.patience.interrupted:
+    def _waits(self, told: dict[str, Outcome], attempt: int) -> dict[str, float]:
+        """Return the stages of a job that go into another try, upstream first, and the seconds each waits before it."""
+        waits: dict[str, float] = {}
+        for stage in (self.graph[name] for name in self.graph if name in told):
+            outcome = told[stage.name]
+            if outcome.state == "failed":
+                wait = self._wait(outcome, stage.network, attempt)
+            elif outcome.state == "skipped":
+                bad = [name for name in stage.upstream if name in told and told[name].state not in _DONE]
+                again = bool(bad) and all(name in waits for name in bad)
+                wait = max(waits[name] for name in bad) if again else None
+            else:
+                wait = None
+            if wait is not None:
+                waits[stage.name] = wait
+        return waits
+
+    def _wait(self, outcome: Outcome, network: bool, attempt: int) -> float | None:
+        """Return the seconds before another try of a stage that failed, None if it has no further one.
+
+        Network trouble is one only where a network is used: by the stage, or to bring and share results.
+        """
+        if outcome.exit_code == INTERRUPTED and attempt <= self.patience.interrupted:
             return 0.0
+        reaches_out = network or outcome.before_or_after
+        if outcome.exit_code == NETWORK and reaches_out and attempt <= len(self.patience.network_s):
+            return self.patience.network_s[attempt - 1] * random.uniform(1.0, 1.5)
         return None
-
-    def _is_worth(self, outcome: Outcome, job: Job, told: dict[str, Outcome]) -> bool:
-        """Whether a stage goes into the next try: what failed by such a class, and what was skipped because of it."""
-        if outcome.state == "failed":
-            return outcome.exit_code == INTERRUPTED or (outcome.exit_code == NETWORK and job.network)
-        if outcome.state != "skipped":
-            return False
-        blockers = [told[name] for name in self.graph[outcome.stage].upstream if name in told]
-        bad = [blocker for blocker in blockers if blocker.state in ("failed", "skipped")]
-        return bool(bad) and all(self._is_worth(blocker, job, told) for blocker in bad)
-
-
-def with_place(outcomes: Sequence[Outcome], where: str) -> list[Outcome]:
-    """Return outcomes that say where they happened, where that is not known yet."""
-    return [outcome if outcome.where else replace(outcome, where=where) for outcome in outcomes]

@@ -25,6 +25,7 @@ class Outcome:
     exit_code: int = 0  # of the stage, if it failed
     seconds: float = 0.0  # of the stage's own process
     where: str = ""  # the machine and agent that ran it
+    before_or_after: bool = False  # it failed in bringing or sharing results, not in the stage's own process
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,6 @@ class Job:
     def names(self) -> tuple[str, ...]:
         """DVC's addresses."""
         return tuple(stage.name for stage in self.stages)
-
-    @property
-    def network(self) -> bool:
-        """Whether trying again can help."""
-        return any(stage.network for stage in self.stages)
 
     @property
     def title(self) -> str:

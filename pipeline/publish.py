@@ -7,17 +7,17 @@ a publisher that was killed anywhere simply starts again from its last note.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import logging
 import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
 from pipeline.journal import PUBLISHED, Entry, JournalReader, append_line, journals, last_entry, tracking_folder
+from pipeline.locks import held
 from pipeline.telemetry import silence
 from pipeline.tracking import HEALTH
 
@@ -195,26 +195,12 @@ def _recent(root: Path) -> Iterator[Path]:
             yield folder
 
 
-@contextmanager
-def publisher_lock(root: Path, wait: float) -> Iterator[bool]:
-    """Hold the one publisher's lock of this project; yields False if it was not free within ``wait`` seconds.
+def publisher_lock(root: Path, wait: float) -> AbstractContextManager[bool]:
+    """Hold the one publisher's lock of this project; gives False if it was not free within ``wait`` seconds.
 
     It also serialises the creation of the SQLite store, which fails when two processes do it at once.
     """
-    home = tracking_folder(root)
-    home.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + wait
-    with (home / "publisher.lock").open("a") as file:
-        mine = False
-        while not mine:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                mine = True
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    break
-                time.sleep(0.2)
-        yield mine
+    return held(tracking_folder(root) / "publisher.lock", wait)
 
 
 def _connect(root: Path) -> Mirror:

@@ -73,14 +73,15 @@ def test_a_changed_number_reruns_only_what_depends_on_it(home: Path) -> None:
     params["compare"]["max_style_ratio"] = 0.5
     with file.open("w") as stream:
         YAML().dump(params, stream)
-    assert ran(repro(home)) - {"publish"} == {"compare", "page"}
+    assert ran(repro(home)) == {"compare", "page"}  # with the same numbers, so there is nothing to publish
     params["swap"]["snapshots"] = ["last"]
     with file.open("w") as stream:
         YAML().dump(params, stream)
-    assert {stage.partition("@")[0] for stage in ran(repro(home))} - {"publish"} == {
+    assert {stage.partition("@")[0] for stage in ran(repro(home))} == {
         "swap",
         "evaluate",
         "compare",
         "page",
+        "publish",
     }
     file.write_text(before)

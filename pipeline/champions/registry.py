@@ -15,8 +15,6 @@ again, except by hand.
 
 from __future__ import annotations
 
-import fcntl
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +29,7 @@ from pipeline.champions.models import RegistryError as RegistryError
 from pipeline.champions.recipes import fetch_files
 from pipeline.champions.remeasuring import measure_again
 from pipeline.journal import tracking_folder
+from pipeline.locks import held
 from pipeline.mirror import is_server, store_address, tracking_uri
 from pipeline.params import read_params, read_section
 from pipeline.profiles import dvcfile_of
@@ -84,11 +83,10 @@ def opened(root: Path) -> Iterator[MlflowClient]:
 
     Raises: RegistryError if the server does not answer, or another process does not finish.
     """
-    home = tracking_folder(root)
-    home.mkdir(parents=True, exist_ok=True)
     _check_answers(root)
-    with (home / "registry.lock").open("a") as file:
-        _wait_for(file.fileno())
+    with held(tracking_folder(root) / "registry.lock", _LOCK_WAIT) as mine:
+        if not mine:
+            raise RegistryError(f"another process has held the registry for {_LOCK_WAIT:.0f} s; try again later", 9)
         from mlflow.tracking import MlflowClient
 
         address = store_address(root)
@@ -97,20 +95,6 @@ def opened(root: Path) -> Iterator[MlflowClient]:
             with publisher_lock(root, _LOCK_WAIT):  # two processes that make its tables at once fail
                 MlflowClient(address).search_registered_models(max_results=1)
         yield MlflowClient(address, registry_uri=address)
-
-
-def _wait_for(handle: int) -> None:
-    deadline = time.monotonic() + _LOCK_WAIT
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise RegistryError(
-                    f"another process has held the registry for {_LOCK_WAIT:.0f} s; try again later", 9
-                ) from None
-            time.sleep(0.2)
 
 
 def _check_answers(root: Path) -> None:

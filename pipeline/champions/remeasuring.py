@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
 import shutil
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.champions.candidates import Candidate, Contest, Numbers, basis_of, gates_of, numbers_of
 from pipeline.champions.models import SHA256, RegistryError
 from pipeline.champions.recipes import GENERATOR, fetch_files
+from pipeline.locks import held
 from pipeline.profiles import dvcfile_of
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ _LIMIT = 3600  # s
 _KILL_AFTER = 30  # s
 _EXPIRED = 124  # exit code of timeout(1)
 _USAGE = 2  # exit code: it would fail in the same way again
-_POLL = 0.5  # s
 
 log = logging.getLogger("run")
 
@@ -137,17 +135,9 @@ def measure_again(root: Path, contest: Contest, client: MlflowClient, version: M
 @contextmanager
 def _folder(folder: Path) -> Iterator[Path]:
     """An empty folder of which nobody else has use; what a killed process left there goes first."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("a") as file:
-        deadline = time.monotonic() + _LIMIT
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise RegistryError(f"another process has measured it for {_LIMIT / 60:.0f} minutes", 9) from None
-                time.sleep(_POLL)
+    with held(folder.with_name(f"{folder.name}.lock"), _LIMIT) as mine:
+        if not mine:
+            raise RegistryError(f"another process has measured it for {_LIMIT / 60:.0f} minutes", 9)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         try:
@@ -177,7 +167,7 @@ def _run(root: Path, contest: Contest, version: ModelVersion, folder: Path) -> N
     # Its record has this name in MLflow, like those of stages; whoever publishes next sends it.
     named = {"DVC_STAGE": f"remeasure@{contest.dataset}", "CARTOON_TRACKING": "journal"}
     command = [*limited, *(part for flag, value in flags.items() for part in (f"--{flag}", str(value)))]
-    code, _ = execute(command, root, named, hear)
+    code = execute(command, root, named, hear)
     if GROUPS.closed:
         raise InterruptedError("stopping: the champion was not measured")
     if not code:

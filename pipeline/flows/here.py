@@ -25,10 +25,11 @@ from pipeline.params import read_params
 from pipeline.profiles import dvcfile_of, name_of
 from pipeline.provenance import git_state
 from pipeline.running.guard import Rules
+from pipeline.running.lanes import Lanes, make_lanes
 from pipeline.running.lease import Lease
 from pipeline.running.mend import mend
 from pipeline.running.names import folder_lease, lease_folder
-from pipeline.running.process import Lanes, make_lanes, run_job
+from pipeline.running.process import run_job
 from pipeline.scheduling import read_scheduling
 
 _ALL_AT_ONCE = 10_000  # threads are only waiting rooms; lanes decide what runs

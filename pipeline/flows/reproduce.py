@@ -15,11 +15,11 @@ from prefect import flow
 from prefect.runtime import flow_run as own_run
 from prefect.states import Cancelled
 
-from pipeline.conductor import Patience, conduct, with_place
+from pipeline.conductor import Patience, conduct
 from pipeline.flows.afterwards import Ending, afterwards
 from pipeline.flows.pools import HERE, Pools, RunCancelled, Task, clear_leftovers
 from pipeline.flows.signals import signals_reach_the_stages
-from pipeline.graph import Graph, StageNode, cache_folder, dvc_command, narrow, read_graph, select, to_run
+from pipeline.graph import Graph, StageNode, dvc_command, narrow, read_graph, select, to_run
 from pipeline.jobs import Job, Outcome, StagesFailed, judge, plan_jobs
 from pipeline.profiles import dvcfile_of, name_of
 from pipeline.running.desk import Desk, check_out_results, open_desk
@@ -218,8 +218,8 @@ def patience_of(scheduling: Scheduling) -> Patience:
 def run_here(job: Job, folder: Path) -> Sequence[Outcome]:
     """Run a job in the coordinator's clone."""
     with tempfile.TemporaryDirectory(prefix="job-") as notes:
-        rules = Rules(job.names, HERE, {}, cache_folder(folder) / "leases", Path(notes) / "ledger.jsonl")
-        return with_place(run_job(job, folder, {}, rules, log.info), HERE)
+        rules = Rules(job.names, HERE, {}, lease_folder(folder), Path(notes) / "ledger.jsonl")
+        return run_job(job, folder, {}, rules, log.info)
 
 
 def restore(folder: Path, dvcfile: str, targets: Sequence[str]) -> list[str]:
@@ -233,7 +233,7 @@ def restore(folder: Path, dvcfile: str, targets: Sequence[str]) -> list[str]:
         ledger = notes / "ledger.jsonl"
         guard = write_guard(notes, Rules((), HERE, {}, None, ledger))
         command = dvc_command("repro", "--keep-going", *targets)
-        code, _ = execute(command, folder, {"SHELL": str(guard)}, lines.append)
+        code = execute(command, folder, {"SHELL": str(guard)}, lines.append)
         refused = list(dict.fromkeys(entry.stage for entry in read_ledger(ledger) if entry.state == "refused"))
     if code and not refused:
         raise NotReproducedError(f"`dvc repro` failed in {folder}: {' '.join(lines[-3:])}")

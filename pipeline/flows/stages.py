@@ -18,12 +18,13 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from pipeline.flows.signals import signals_reach_the_stages
-from pipeline.graph import StageNode, cache_folder
+from pipeline.graph import StageNode
 from pipeline.jobs import Job, Outcome, summary
 from pipeline.running.clones import at_revision
 from pipeline.running.exchange import Exchange
 from pipeline.running.guard import Rules
 from pipeline.running.mend import mend
+from pipeline.running.names import lease_folder
 from pipeline.running.process import run_job
 from pipeline.watching.contents import bring_content
 
@@ -60,7 +61,7 @@ def stages(  # noqa: D417 (``title`` is for the eyes)
         if code is None:
             raise
         get_run_logger().error("error: %s", error)
-        return _tell([Outcome(name, "failed", code) for name in job.names])
+        return _tell([Outcome(name, "failed", code, before_or_after=True) for name in job.names])
 
 
 def _run(job: Job, rev: str, exchange: str, pools: Mapping[str, str], protocol: int) -> list[Outcome]:
@@ -76,7 +77,7 @@ def _run(job: Job, rev: str, exchange: str, pools: Mapping[str, str], protocol: 
     bring_content(clone, os.environ.get("CARTOON_REMOTE") or None)
     shared.fetch(job.names)
     with signals_reach_the_stages(), tempfile.TemporaryDirectory(prefix="job-") as notes:
-        rules = Rules(job.names, pool, pools, _leases(clone), Path(notes) / "ledger.jsonl")
+        rules = Rules(job.names, pool, pools, lease_folder(clone), Path(notes) / "ledger.jsonl")
         outcomes = run_job(job, clone, {}, rules, get_run_logger().info)
     shared.push([outcome.stage for outcome in outcomes if outcome.state in ("ran", "cached")], _still_wanted)
     return outcomes
@@ -100,11 +101,6 @@ def _place(job: Job, protocol: int) -> tuple[Path, str]:
         raise AgentError(f"{job.title}: belongs to pool {job.pool}, this agent serves {pool or 'none'}")
     os.chdir(clone)
     return Path(clone), pool
-
-
-def _leases(clone: Path) -> Path:
-    named = os.environ.get("CARTOON_LEASES")
-    return Path(named) if named else cache_folder(clone) / "leases"
 
 
 def _still_wanted() -> bool:

@@ -145,7 +145,7 @@ class Remote(Exchange):
                     DISOWNED,
                 )
             lines: list[str] = []
-            ended, _ = execute(command, self.root, environment, lines.append)
+            ended = execute(command, self.root, environment, lines.append)
             found = trouble(lines, "repro" in command or ended == 0)
             if found is None:
                 return lines

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import select
 import shutil
 import signal
@@ -21,17 +20,11 @@ from pipeline.jobs import Job, Outcome
 from pipeline.running.family import end, marked
 from pipeline.running.guard import Execution, Rules, read_ledger, write_guard
 from pipeline.running.guarded import MARK
-from pipeline.running.lanes import Lanes, gpu_devices, make_lanes
 from pipeline.running.lease import TTL, wait_free
 from pipeline.running.mend import working_copy
 from pipeline.running.storing import storing
 from pipeline.running.supervise import GRACE
 from pipeline.running.verdict import Transcript, judge, unfinished
-
-__all__ = [
-    "GROUPS", "RETRIED_CODES", "Lanes", "ProcessGroups", "StageFailed", "execute", "gpu_devices", "make_lanes",
-    "run_job", "run_stage",
-]  # fmt: skip
 
 _GRACE = float(os.environ.get("CARTOON_GRACE") or GRACE)  # seconds a stage has to save its state after SIGTERM
 _TTL = TTL  # seconds without a sign of life after which another machine may take over a stage
@@ -39,18 +32,7 @@ _POLL = 1.0  # s between looks at a stage that somebody else runs
 _TICK = 0.5  # s between looks at whether the supervisor still lives
 _ROOT = Path(__file__).resolve().parents[2]
 _SUPERVISE = "import sys; sys.path.append(sys.argv.pop(1)); from pipeline.running.supervise import main; main()"
-_EXITED = re.compile(r"failed to run: .*, exited with (-?\d+)")
 _INTERRUPTED = 75  # exit code
-RETRIED_CODES = frozenset({6, 75})  # network trouble, and an interruption that can be continued
-
-
-class StageFailed(Exception):  # noqa: N818 (a result, named by what happened)
-    """A stage's process ended with an error; ``exit_code`` is the stage's own if DVC told it."""
-
-    def __init__(self, stage: str, exit_code: int) -> None:
-        super().__init__(f"{stage} failed with exit code {exit_code}; `dvc repro {stage}` runs it alone")
-        self.stage = stage
-        self.exit_code = exit_code
 
 
 class ProcessGroups:
@@ -163,7 +145,7 @@ def _repro(
         # Where several run side by side, looking at what a stage needs would collide with those that use it.
         how = "--keep-going" if rules.pool else "--single-item"
         command = dvc_command("repro", how, *job.names)
-        said.code, _ = execute(command, root, {**environment, "SHELL": str(guard), MARK: mark}, hear)
+        said.code = execute(command, root, {**environment, "SHELL": str(guard), MARK: mark}, hear)
     return said, [one for one in read_ledger(rules.ledger) if one.run == mark]
 
 
@@ -183,37 +165,26 @@ def _where() -> str:
     return f"{socket.gethostname()}/{os.environ.get('CARTOON_AGENT') or os.getpid()}"
 
 
-def run_stage(stage: str, root: Path, environment: Mapping[str, str], on_line: Callable[[str], object]) -> None:
-    """Run ``dvc repro --single-item STAGE`` and pass its output on line by line.
-
-    ``--single-item``, because what it needs has been run before: a stage must never start another pool's work.
-
-    Raises: StageFailed with the stage's exit code.
-    """
-    command = dvc_command("repro", "--single-item", stage)
-    code, told = execute(command, root, environment, on_line)
-    if code:
-        raise StageFailed(stage, told if told is not None else code)
-
-
-def execute(
-    command: list[str], cwd: Path, environment: Mapping[str, str], on_line: Callable[[str], object]
-) -> tuple[int, int | None]:
+def execute(command: list[str], cwd: Path, environment: Mapping[str, str], on_line: Callable[[str], object]) -> int:
     """Run a command under supervision; nothing of it outlives this call, nor this process.
 
-    Returns: its exit code (128 + n after signal n), and the one DVC named for the stage inside it.
+    Args:
+        command: the program and its arguments.
+        cwd: folder to run it in.
+        environment: more variables for it.
+        on_line: gets its output, line by line; empty lines are left out.
+
+    Returns: its exit code, 128 + n after signal n.
+    Raises: InterruptedError if everything is being ended already.
     """
-    told: int | None = None
     mark = uuid.uuid4().hex
     process = GROUPS.start(command, cwd, {MARK: mark, **environment})
     try:
         for text in _lines(process, f"{MARK}={environment.get(MARK, mark)}"):
-            if match := _EXITED.search(text):
-                told = int(match.group(1))
             if text:
                 on_line(text)
         code = process.wait()
-        return code if code >= 0 else 128 - code, told
+        return code if code >= 0 else 128 - code
     finally:
         assert process.stdin is not None
         process.stdin.close()

@@ -329,7 +329,7 @@ from pipeline.running.process import execute
 @flow(name="stages")
 def stages(do: str) -> None:
     with signals_reach_the_stages():
-        code, _ = execute(["sh", "-c", do], Path(os.environ["CARTOON_CLONE"]), {}, get_run_logger().info)
+        code = execute(["sh", "-c", do], Path(os.environ["CARTOON_CLONE"]), {}, get_run_logger().info)
     if code:
         raise RuntimeError(f"exit code {code}")
 

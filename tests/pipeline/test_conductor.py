@@ -84,6 +84,36 @@ def test_only_network_trouble_and_interruptions_are_tried_again(code: int, netwo
     assert len(backend.started) == tries
 
 
+@pytest.mark.parametrize(("code", "tries"), [(6, 3), (2, 1)])
+def test_a_job_that_could_not_share_its_results_is_tried_again_though_no_stage_uses_the_network(
+    code: int, tries: int
+) -> None:
+    backend = Told(lambda name, _try: Outcome(name, "failed", code, before_or_after=True))
+    outcomes = run([node("a"), node("b", ("a",))], backend, ["a", "b"])
+    assert {outcome.exit_code for outcome in outcomes.values()} == {code}
+    assert backend.started == [("a", "b")] * tries
+
+
+def test_each_stage_of_a_job_is_tried_as_often_as_its_own_trouble_allows() -> None:
+    codes = {"net": 6, "cut": 75, "bad": 4}
+    backend = Told(lambda name, _try: Outcome(name, "failed", codes[name]))
+    nodes = [node("net", network=True), node("cut"), node("bad", network=True)]
+    outcomes = run(nodes, backend, ["net", "cut", "bad"])
+    assert {name: outcome.exit_code for name, outcome in outcomes.items()} == codes
+    assert backend.started == [("net", "cut", "bad"), ("net", "cut"), ("net", "cut"), ("cut",)]
+
+
+def test_what_needs_one_that_gets_no_further_try_gets_none() -> None:
+    def answer(name: str, _try: int) -> Outcome:
+        code = {"cut": 75, "bad": 4}.get(name)
+        return Outcome(name, "skipped") if code is None else Outcome(name, "failed", code)
+
+    backend = Told(answer)
+    outcomes = run([node("cut"), node("bad"), node("both", ("cut", "bad"))], backend, ["cut", "bad", "both"])
+    assert outcomes["both"].state == "skipped"
+    assert backend.started == [("cut", "bad", "both"), *[("cut",)] * 3]
+
+
 def test_a_job_whose_machine_vanished_is_tried_again_without_what_it_had_finished() -> None:
     def answer(name: str, tried: int) -> Outcome | None:
         return None if name == "b" and tried == 1 else Outcome(name, "ran")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.running import process as stage_module
-from pipeline.running.process import GROUPS, Lanes, StageFailed, execute, gpu_devices, make_lanes, run_stage
+from pipeline.running.lanes import Lanes, gpu_devices, make_lanes
+from pipeline.running.process import GROUPS, execute
 
 
 def shell(text: str) -> list[str]:
@@ -31,7 +32,7 @@ def test_output_comes_line_by_line_while_the_process_runs(tmp_path: Path) -> Non
         (tmp_path / f"seen-{line}").touch()
 
     waits = "echo one; while [ ! -e seen-one ]; do sleep 0.02; done; echo two >&2"
-    assert execute(shell(waits), tmp_path, {}, on_line) == (0, None)
+    assert execute(shell(waits), tmp_path, {}, on_line) == 0
     assert lines == ["one", "two"]
 
 
@@ -48,15 +49,6 @@ def test_python_in_a_stage_is_the_one_that_runs_the_pipeline(tmp_path: Path, mon
     assert lines == [str(Path(sys.executable).parent / "python")]
 
 
-def test_the_stages_own_exit_code_is_told_from_dvcs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = "ERROR: failed to reproduce 'a': failed to run: python -m stages.crawl, exited with 6"
-    monkeypatch.setattr(stage_module, "dvc_command", lambda *arguments: shell(f'echo "{said}"; exit 255'))
-    with pytest.raises(StageFailed) as caught:
-        run_stage("crawl@flat", tmp_path, {}, lambda line: None)
-    assert caught.value.exit_code == 6
-    assert "dvc repro crawl@flat" in str(caught.value)
-
-
 @pytest.mark.parametrize("obeys", [True, False])
 def test_stopping_ends_the_whole_process_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, obeys: bool) -> None:
     monkeypatch.setattr(stage_module, "_GRACE", 0.2)
@@ -71,13 +63,13 @@ def test_stopping_ends_the_whole_process_group(tmp_path: Path, monkeypatch: pyte
             seen.set()
 
     command = shell(f"{trap}sh -c '{trap}echo $$; exec sleep 1000' & echo $$; exec sleep 1000")
-    results: list[tuple[int, int | None]] = []
+    results: list[int] = []
     worker = threading.Thread(target=lambda: results.append(execute(command, tmp_path, {}, on_line)))
     worker.start()
     assert seen.wait(30)
     GROUPS.terminate()
     worker.join(30)
-    assert results[0][0] != 0
+    assert results[0] != 0
     assert not any(alive(pid) for pid in pids)
     with pytest.raises(InterruptedError):
         execute(shell("true"), tmp_path, {}, print)
