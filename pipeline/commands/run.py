@@ -33,6 +33,9 @@ def add(commands: Commands) -> None:
     run.add_argument("--method", help="only what this method needs, and the comparison")
     run.add_argument("--here", action="store_true", help="in this folder as it is, although there is a server")
     run.add_argument("--gpu-slots", type=int, help="here: `gpu` jobs at a time (default: one per GPU, 1 without)")
+    run.add_argument(
+        "--remote", metavar="NAME", help="DVC remote that agents exchange results through (`agent --remote`)"
+    )
     run.set_defaults(command=_run)
 
 
@@ -45,6 +48,10 @@ def _run(arguments: argparse.Namespace) -> None:
     here = arguments.here or find_servers(root).prefect is None
     if not here and arguments.gpu_slots is not None:
         raise CommandError("--gpu-slots: agents know how many GPUs they have; with --here it is for this folder")
+    if arguments.remote is not None:
+        if here:
+            raise CommandError("--remote: is where agents put results; what runs in this folder has DVC's cache")
+        os.environ["CARTOON_REMOTE"] = arguments.remote
     if here and _is_up_to_date(root, arguments):
         sys.stdout.write("Everything is up to date.\n")
         return

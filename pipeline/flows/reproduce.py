@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,6 +30,7 @@ from pipeline.running.lease import Lease
 from pipeline.running.mend import mend, working_copy
 from pipeline.running.names import coordinator_lease, lease_folder
 from pipeline.running.process import GROUPS, execute, run_job
+from pipeline.running.trouble import ExchangeError
 from pipeline.scheduling import Scheduling, read_scheduling
 from pipeline.watching.contents import bring_content
 from pipeline.watching.looks import settle
@@ -149,11 +151,8 @@ class _Run:
         kept = frozenset(name for name, node in chosen.items() if node.kept and name not in missing)
         task = Task(desk.rev, exchange.identity(), self.pools, tags, scheduling.start_s, kept)
 
-        def find(job: Job) -> bool:
-            exchange.fetch(job.names)
-            return not restore(desk.folder, dvcfile, job.names)
-
-        backend = Pools(task, lambda job: run_here(job, desk.folder), find)
+        own = _Here(desk.folder, dvcfile, exchange)
+        backend = Pools(task, own.run, own.find)
         try:
             with signals_reach_the_stages():
                 outcomes = conduct(jobs, chosen, backend, patience_of(scheduling))
@@ -215,11 +214,33 @@ def patience_of(scheduling: Scheduling) -> Patience:
     return Patience(scheduling.retry_s, _INTERRUPTED_TRIES, _POLL_S)
 
 
-def run_here(job: Job, folder: Path) -> Sequence[Outcome]:
-    """Run a job in the coordinator's clone."""
-    with tempfile.TemporaryDirectory(prefix="job-") as notes:
-        rules = Rules(job.names, HERE, {}, lease_folder(folder), Path(notes) / "ledger.jsonl")
-        return run_job(job, folder, {}, rules, log.info)
+@dataclass(frozen=True)
+class _Here:
+    """Jobs in the coordinator's clone."""
+
+    folder: Path
+    dvcfile: str
+    exchange: Exchange
+
+    def run(self, job: Job) -> Sequence[Outcome]:
+        """Run a job."""
+        with tempfile.TemporaryDirectory(prefix="job-") as notes:
+            rules = Rules(job.names, HERE, {}, lease_folder(self.folder), Path(notes) / "ledger.jsonl")
+            run = partial(run_job, job, self.folder, {}, rules, log.info)
+            try:
+                return self.exchange.around(job.names, run, lambda: True)
+            except ExchangeError as error:
+                log.error("%s: %s", job.title, error)
+                return [Outcome(name, "failed", error.exit_code, 0.0, HERE, before_or_after=True) for name in job.names]
+
+    def find(self, job: Job) -> bool:
+        """Whether a job's results exist, so that nobody has to run it."""
+        try:
+            self.exchange.fetch(job.names)
+        except ExchangeError as error:
+            log.warning("%s: not looked for: %s", job.title, error)
+            return False
+        return not restore(self.folder, self.dvcfile, job.names)
 
 
 def restore(folder: Path, dvcfile: str, targets: Sequence[str]) -> list[str]:

@@ -64,7 +64,7 @@ def stages(  # noqa: D417 (``title`` is for the eyes)
         return _tell([Outcome(name, "failed", code, before_or_after=True) for name in job.names])
 
 
-def _run(job: Job, rev: str, exchange: str, pools: Mapping[str, str], protocol: int) -> list[Outcome]:
+def _run(job: Job, rev: str, exchange: str, pools: Mapping[str, str], protocol: int) -> Sequence[Outcome]:
     clone, pool = _place(job, protocol)
     at_revision(clone, rev)
     mend(clone)
@@ -75,12 +75,13 @@ def _run(job: Job, rev: str, exchange: str, pools: Mapping[str, str], protocol: 
             "start both with the same --cache or --remote"
         )
     bring_content(clone, os.environ.get("CARTOON_REMOTE") or None)
-    shared.fetch(job.names)
-    with signals_reach_the_stages(), tempfile.TemporaryDirectory(prefix="job-") as notes:
-        rules = Rules(job.names, pool, pools, lease_folder(clone), Path(notes) / "ledger.jsonl")
-        outcomes = run_job(job, clone, {}, rules, get_run_logger().info)
-    shared.push([outcome.stage for outcome in outcomes if outcome.state in ("ran", "cached")], _still_wanted)
-    return outcomes
+
+    def run() -> Sequence[Outcome]:
+        with signals_reach_the_stages(), tempfile.TemporaryDirectory(prefix="job-") as notes:
+            rules = Rules(job.names, pool, pools, lease_folder(clone), Path(notes) / "ledger.jsonl")
+            return run_job(job, clone, {}, rules, get_run_logger().info)
+
+    return shared.around(job.names, run, _still_wanted)
 
 
 def _node(entry: Mapping[str, Any]) -> StageNode:

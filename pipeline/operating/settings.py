@@ -49,11 +49,15 @@ def prefect_environment(root: Path) -> dict[str, str]:
 
 
 def find_servers(root: Path) -> Servers:
-    """Addresses from the environment, else those of the server command that is running in this project."""
+    """Addresses from the environment, else those of the server command that is running in this project.
+
+    MLFLOW_TRACKING_URI may also name a database: then records go there, and there is no MLflow server.
+    """
     running = read_state(root)
+    mlflow = os.environ.get("MLFLOW_TRACKING_URI") or running.get("mlflow")
     return Servers(
         prefect=os.environ.get("PREFECT_API_URL") or running.get("prefect"),
-        mlflow=os.environ.get("MLFLOW_TRACKING_URI") or running.get("mlflow"),
+        mlflow=mlflow if mlflow and mlflow.startswith(("http://", "https://")) else None,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.graph import cache_folder, dvc_command
-from pipeline.running.clones import CloneError, at_revision, git, make_clone, unlock
+from pipeline.running.clones import CloneError, git, make_clone, unlock
 
 log = logging.getLogger("run")
 
@@ -100,7 +100,6 @@ def open_desk(root: Path, name: str, branch: str | None, remote: str | None) -> 
     make_clone(root, folder, cache=cache_folder(root).resolve(), remote=remote, scratch=scratch)
     git(folder, "fetch", "--quiet", "origin")
     git(folder, "checkout", "--quiet", "--force", "--detach", rev)
-    at_revision(folder, rev)
     return Desk(folder, rev, root, None)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipeline.graph import cache_folder, dvc_command
+from pipeline.jobs import Outcome
 from pipeline.journal import mask
 from pipeline.running.places import bare, folder_id, folder_of, sweep
 from pipeline.running.process import execute
@@ -72,6 +73,24 @@ class Exchange(ABC):
         Raises: ExchangeError with code 6 if the remote cannot be reached, 9 if it is not allowed, 4 if the results are
             not in this machine's cache either.
         """
+
+    def around(
+        self, stages: Sequence[str], run: Callable[[], Sequence[Outcome]], allowed: Callable[[], bool]
+    ) -> Sequence[Outcome]:
+        """Run a job: bring what it needs, give what it made to the others.
+
+        Args:
+            stages: of the job.
+            run: runs them.
+            allowed: as for ``push``.
+
+        Returns: what ``run`` does.
+        Raises: ExchangeError
+        """
+        self.fetch(stages)
+        outcomes = run()
+        self.push([outcome.stage for outcome in outcomes if outcome.state in ("ran", "cached")], allowed)
+        return outcomes
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,9 @@ def test_servers_are_found_while_their_process_lives_and_variables_win(
     monkeypatch.setenv("PREFECT_API_URL", "http://elsewhere/api")
     assert find_servers(tmp_path) == Servers("http://elsewhere/api", "http://127.0.0.1:2")
     monkeypatch.delenv("PREFECT_API_URL")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////a/database")
+    assert find_servers(tmp_path) == Servers("http://127.0.0.1:1/api", None)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
     state = json.loads(path.read_text())
     path.write_text(json.dumps({**state, "begun": "1"}))  # the same number, another process
     assert find_servers(tmp_path) == Servers(None, None)

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from pipeline.running import exchange as module
 from pipeline.running.exchange import Exchange
 from pipeline.running.places import bare, folder_id
 from pipeline.running.trouble import ExchangeError
 from tests.running.projects import Clone, add_remote, environment, origin
+from tests.running.s3 import KEYS, S3
 
 pytestmark = pytest.mark.slow
 BIG = """
@@ -34,43 +31,14 @@ stages:
 """
 
 
-class S3:
-    """An S3 server on this machine with one bucket; it keeps its objects while it is stopped."""
-
-    def __init__(self) -> None:
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        self.port = 0
-        self.start()
-        urllib.request.urlopen(urllib.request.Request(f"{self.url}/bucket", method="PUT"))
-
-    def start(self) -> None:
-        self.server = ThreadedMotoServer(ip_address="127.0.0.1", port=self.port, verbose=False)
-        self.server.start()
-        _, self.port = self.server.get_host_and_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-
-    def stop(self) -> None:
-        self.server.stop()
-
-    def objects(self, prefix: str) -> dict[str, bytes]:
-        client = boto3.client("s3", endpoint_url=self.url)
-        keys = [entry["Key"] for entry in client.list_objects_v2(Bucket="bucket", Prefix=prefix).get("Contents", [])]
-        return {key: client.get_object(Bucket="bucket", Key=key)["Body"].read() for key in keys}
-
-    def put(self, key: str, content: bytes) -> None:
-        boto3.client("s3", endpoint_url=self.url).put_object(Bucket="bucket", Key=key, Body=content)
-
-
 @pytest.fixture(scope="module")
 def s3() -> Iterator[S3]:
-    server = S3()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "key")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        for name, value in KEYS.items():
+            patch.setenv(name, value)
+        server = S3()
         yield server
-    server.stop()
+        server.stop()
 
 
 @dataclass
