@@ -34,6 +34,14 @@ def _fresh_process_state(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's SQLite file, empty, for copying: making its tables takes seconds."""
+    from tests.mortal import make_store  # MLflow takes seconds to import as well
+
+    return make_store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """Return the folder of real images named by CARTOON_REAL_DATA."""
     folder = os.environ.get("CARTOON_REAL_DATA")

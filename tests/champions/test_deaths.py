@@ -9,46 +9,13 @@ from typing import Any
 
 import mlflow.tracking
 import pytest
-from mlflow.tracking import MlflowClient
 
 from pipeline.champions.registry import consider
 from tests.champions.contests import write_comparison
 from tests.champions.registered import BETTER, aliases, make_project, snapshot
+from tests.mortal import Mortal, PowerCut
 
 pytestmark = pytest.mark.slow
-
-
-class PowerCut(BaseException):
-    """Nothing catches it on its way out, as nothing catches a kill."""
-
-
-class Mortal:
-    """MLflow's clients of a process that dies in its n-th call: before the store carried it out, or after."""
-
-    def __init__(self, last: int, carried_out: bool) -> None:
-        self.calls = 0
-        self._last, self._carried_out = last, carried_out
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return _Watched(self, MlflowClient(*args, **kwargs))
-
-    def call(self, method: Any, *args: Any, **kwargs: Any) -> Any:
-        self.calls += 1
-        if self.calls == self._last and not self._carried_out:
-            raise PowerCut
-        result = method(*args, **kwargs)
-        if self.calls == self._last:
-            raise PowerCut
-        return result
-
-
-class _Watched:
-    def __init__(self, life: Mortal, client: MlflowClient) -> None:
-        self._life, self._client = life, client
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._client, name)
-        return lambda *args, **kwargs: self._life.call(method, *args, **kwargs)
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,12 @@ from typing import Any
 
 import mlflow.tracking
 import pytest
-from mlflow.tracking import MlflowClient
 
-from pipeline.champions.models import Model
 from pipeline.champions.registry import Verdict, consider, promote
 from tests.champions.contests import ERROR, HELDOUT, STYLE, Cell, write_comparison, write_params
-from tests.champions.registered import snapshot
-from tests.champions.test_deaths import Mortal, PowerCut
+from tests.champions.registered import aliases, registered, snapshot
+from tests.champions.registered import heard as registered_heard
+from tests.mortal import Mortal, PowerCut
 
 pytestmark = pytest.mark.slow
 
@@ -51,13 +50,6 @@ if told["way"] == "refuse":
 answer = told["answer"] | {"generator": hashlib.sha256(pathlib.Path(flags.generator).read_bytes()).hexdigest()}
 pathlib.Path(flags.out).write_text(json.dumps(answer))
 """
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("store")
-    MlflowClient(f"sqlite:///{root}/mlflow.db").search_experiments()
-    return root / "mlflow.db"
 
 
 @pytest.fixture
@@ -97,18 +89,7 @@ def calls(root: Path) -> list[dict[str, str]]:
 
 
 def heard(root: Path, *cells: Cell, **changed: str) -> Verdict:
-    write_comparison(root, cells, **(changed or NEW))
-    (verdict,) = consider(root, "demo")
-    return verdict
-
-
-def registered(root: Path) -> Model:
-    address = f"sqlite:///{root}/mlruns/mlflow.db"
-    return Model(MlflowClient(address, registry_uri=address), NAME)
-
-
-def aliases(root: Path) -> tuple[int | None, int | None]:
-    return registered(root).alias("champion"), registered(root).alias("previous")
+    return registered_heard(root, *cells, **(changed or NEW))
 
 
 def test_after_new_episodes_a_better_candidate_is_promoted_by_the_champions_new_numbers(project: Path) -> None:

@@ -23,17 +23,10 @@ from pipeline.publish import Publication, republish
 from pipeline.tracking import Run, Status
 from pipeline.ui import links
 from pipeline.views import view
+from tests.mortal import Mortal, PowerCut
 
 KEY = "kid1k_x1e3[stylenet-61b4f7b5]"
 STORED_KEY = "kid1k_x1e3.stylenet-61b4f7b5"
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store whose tables exist; making them takes seconds."""
-    root = tmp_path_factory.mktemp("store")
-    MlflowClient(f"sqlite:///{root}/mlflow.db").search_experiments()
-    return root / "mlflow.db"
 
 
 @pytest.fixture
@@ -44,36 +37,6 @@ def project(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "mlruns").mkdir()
     shutil.copyfile(empty_store, tmp_path / "mlruns" / "mlflow.db")
     return tmp_path
-
-
-class PowerCut(BaseException):
-    """Nothing catches it on its way out, as nothing catches a kill."""
-
-
-class Mortal:
-    """A client that dies in its n-th call: before the store has carried it out, or before it has said so."""
-
-    def __init__(self, last: int, answered: bool) -> None:
-        self.calls = 0
-        self._last, self._answered = last, answered
-        self._client: Any = None
-
-    def serve(self, client: MlflowClient) -> None:
-        self._client = client
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._client, name)
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self.calls += 1
-            if self.calls == self._last and not self._answered:
-                raise PowerCut
-            result = method(*args, **kwargs)
-            if self.calls == self._last:
-                raise PowerCut
-            return result
-
-        return call
 
 
 def comparison(project: Path, status: Status = "FINISHED") -> Run:
@@ -122,8 +85,7 @@ def advance(run: Run, project: Path, client: Mortal | None = None, *, afresh: bo
     """Publish as a process of its own would; whether it lived to the end."""
     mirror = MlflowMirror(project)
     if client is not None:
-        client.serve(mirror._client)
-        mirror._client = client  # type: ignore[assignment]
+        mirror._client = client.watch(mirror._client)
     try:
         Publication(run.folder, afresh=afresh).advance(mirror)
     except PowerCut:
@@ -139,7 +101,7 @@ def test_a_publisher_killed_anywhere_again_and_again_leaves_every_point_picture_
     whole = project / "whole"
     shutil.copytree(project / "mlruns", whole / "mlruns")
     run = comparison(project)
-    counting = Mortal(10**6, answered=True)
+    counting = Mortal(10**6, carried_out=True)
     assert advance(run, whole, counting)
     wanted = content(whole)
     assert len(wanted) == 4
@@ -147,7 +109,7 @@ def test_a_publisher_killed_anywhere_again_and_again_leaves_every_point_picture_
     lives = 0
     while lives < 2:  # once into an empty store, and again with all of it there: `republish --all`
         last = chance.randint(1, counting.calls * 5 // 4)
-        lives += advance(run, project, Mortal(last, answered=chance.random() < 0.5), afresh=True)
+        lives += advance(run, project, Mortal(last, carried_out=chance.random() < 0.5), afresh=True)
         if lives:
             assert content(project) == wanted
     republish(project, everything=True)
@@ -235,7 +197,7 @@ def test_the_newest_record_is_the_one_begun_last_in_whatever_order_they_are_sent
     wanted = [["false"] * 4, ["false"] * 4, ["true"] * 4]
     assert latest(project) == dict(zip([run.folder.name for run in made], wanted, strict=True))
     for number in range(1, 12):  # cut short while marking, too
-        advance(made[0], project, Mortal(number, answered=True), afresh=True)
+        advance(made[0], project, Mortal(number, carried_out=True), afresh=True)
     republish(project, everything=True)
     assert latest(project) == dict(zip([run.folder.name for run in made], wanted, strict=True))
 

@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stages.sources import __main__ as datasets
-from stages.web import politeness
 from tests.stages.world import Bench
-from tests.web.faultserver import Asked, FaultServer, Reply, png, serving
+from tests.web.faultserver import Asked, FaultServer, Reply, sha
 from tests.web.webtoon_site import fake_webtoon
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
-    monkeypatch.setattr(politeness, "_FIRST_S", 0.001)  # of backing off
-    with serving() as made:
-        monkeypatch.setenv("CARTOON_ALLOW_LOCAL", made.place)
-        monkeypatch.setenv("CARTOON_OFFLINE", "")
-        yield made
-
-
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.chdir(tmp_path)
-    made = Bench(tmp_path)
-    made.values["profile"] = "bench"
-    made.dataset("list", "urls", Path("list.csv"))
-    return made
-
-
-def sha(seed: int) -> str:
-    return hashlib.sha256(png(seed)).hexdigest()
 
 
 def publish(server: FaultServer, *rows: str) -> None:

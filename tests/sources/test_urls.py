@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +10,9 @@ import pytest
 
 from model.errors import BudgetError, CorruptInputError, MissingInputError, UsageError
 from stages.sources import __main__ as datasets
-from stages.web import politeness
 from stages.web.addresses import AddressError
 from tests.stages.world import Bench, tree
-from tests.web.faultserver import FaultServer, png, serving
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
-    monkeypatch.setattr(politeness, "_FIRST_S", 0.001)  # of backing off
-    with serving() as made:
-        monkeypatch.setenv("CARTOON_ALLOW_LOCAL", made.place)
-        monkeypatch.setenv("CARTOON_OFFLINE", "")
-        yield made
-
-
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.chdir(tmp_path)
-    made = Bench(tmp_path)
-    made.values["profile"] = "bench"
-    made.dataset("list", "urls", Path("list.csv"))
-    return made
-
-
-def sha(seed: int) -> str:
-    return hashlib.sha256(png(seed)).hexdigest()
+from tests.web.faultserver import FaultServer, sha
 
 
 def write(*lines: str, head: str = "url,sha256") -> Path:
@@ -110,7 +85,11 @@ def test_single_lost_pictures_are_noted_and_many_stop_the_stage(bench: Bench, se
     write(*good, f"{server.url('/f/html_as_image')},{sha(77)}")
     (entry,) = record(bench.crawl("list"))["dropped"]
     assert "text/html came instead of a picture" in entry["reason"]
-    write(*good[:2], f"{server.url('/f/html_as_image')},{sha(77)}", f"{server.url('/f/status?code=410')},{sha(78)}")
+    write(
+        *good[:2],
+        f"{server.url('/f/html_as_image')},{sha(77)}",
+        f"{server.url('/f/status?code=410')},{sha(78)}",
+    )
     with pytest.raises(BudgetError, match=r"2 of 4 images .*datasets\.list\.max_bad_fraction"):
         bench.crawl("list")
 

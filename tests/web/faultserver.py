@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import email.utils
 import gzip
+import hashlib
 import io
 import socket
 import struct
@@ -272,3 +273,8 @@ def png(seed: int, width: int = 40, height: int = 50) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "png")
     return file.getvalue()
+
+
+def sha(seed: int) -> str:
+    """Return the SHA-256 of that picture."""
+    return hashlib.sha256(png(seed)).hexdigest()
