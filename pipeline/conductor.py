@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pipeline.jobs import Job, Outcome
 log = logging.getLogger("run")
 
 NETWORK, INTERRUPTED = 6, 75  # exit codes after which the same again can succeed
+_CUT_OFF = (INTERRUPTED, 128 + signal.SIGKILL, 128 + signal.SIGTERM)  # killed alone: by the kernel, or a person
 _DONE = ("ran", "cached")
 
 
@@ -146,7 +148,7 @@ class _Conductor:
 
         Network trouble is one only where a network is used: by the stage, or to bring and share results.
         """
-        if outcome.exit_code == INTERRUPTED and attempt <= self.patience.interrupted:
+        if outcome.exit_code in _CUT_OFF and attempt <= self.patience.interrupted:
             return 0.0
         reaches_out = network or outcome.before_or_after
         if outcome.exit_code == NETWORK and reaches_out and attempt <= len(self.patience.network_s):

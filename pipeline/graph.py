@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -25,6 +26,16 @@ class GraphError(Exception):
     """DVC cannot read the pipeline, or a target is not in it."""
 
     exit_code: ClassVar[int] = 2
+
+
+class CutOffError(Exception):
+    """DVC was killed while it looked at the pipeline."""
+
+    exit_code: ClassVar[int] = 75
+
+    def __init__(self, what: str, root: Path, number: int) -> None:
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        super().__init__(f"{what} was ended by {name} in {root}; nothing is lost, the same command goes on from here")
 
 
 @dataclass(frozen=True)
@@ -220,11 +231,13 @@ def stale_stages(root: Path, *targets: str) -> dict[str, list[str]]:
     """Ask ``dvc status`` which of these stages, or of the stages of a dvc.yaml, changed themselves, and how.
 
     Returns: stage name -> changed items, like ``{"train@a-b-s0": ["model/training modified"]}``.
-    Raises: GraphError if DVC fails.
+    Raises: GraphError if DVC fails, CutOffError if it is killed.
     """
     silence()
     command = dvc_command("status", "--json", *targets)
     result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if result.returncode < 0:
+        raise CutOffError(f"`dvc status {targets[0]}`", root, -result.returncode)
     if result.returncode != 0:
         last = (result.stderr.strip().splitlines() or ["no message"])[-1]
         raise GraphError(f"`dvc status {targets[0]}` failed in {root}: {last}")

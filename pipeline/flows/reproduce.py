@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run as own_run
@@ -20,16 +20,17 @@ from pipeline.conductor import Patience, conduct
 from pipeline.flows.afterwards import Ending, afterwards
 from pipeline.flows.pools import HERE, Pools, RunCancelled, Task, clear_leftovers
 from pipeline.flows.signals import signals_reach_the_stages
-from pipeline.graph import Graph, StageNode, dvc_command, narrow, read_graph, select, to_run
+from pipeline.graph import Graph, StageNode, narrow, read_graph, select, to_run
 from pipeline.jobs import Job, Outcome, StagesFailed, judge, plan_jobs
 from pipeline.profiles import dvcfile_of, name_of
 from pipeline.running.desk import Desk, check_out_results, open_desk
 from pipeline.running.exchange import Exchange
-from pipeline.running.guard import Rules, read_ledger, write_guard
+from pipeline.running.guard import Rules
 from pipeline.running.lease import Lease
-from pipeline.running.mend import mend, working_copy
+from pipeline.running.mend import mend
 from pipeline.running.names import coordinator_lease, lease_folder
-from pipeline.running.process import GROUPS, execute, run_job
+from pipeline.running.process import GROUPS, run_job
+from pipeline.running.restoring import NotReproducedError, restore
 from pipeline.running.trouble import ExchangeError
 from pipeline.scheduling import Scheduling, read_scheduling
 from pipeline.watching.contents import bring_content
@@ -39,12 +40,6 @@ log = logging.getLogger("run")
 
 _INTERRUPTED_TRIES = 5
 _POLL_S = 1.0
-
-
-class NotReproducedError(Exception):
-    """The final ``dvc repro`` found something that no agent's result explains."""
-
-    exit_code: ClassVar[int] = 4
 
 
 @dataclass(frozen=True)
@@ -241,21 +236,3 @@ class _Here:
             log.warning("%s: not looked for: %s", job.title, error)
             return False
         return not restore(self.folder, self.dvcfile, job.names)
-
-
-def restore(folder: Path, dvcfile: str, targets: Sequence[str]) -> list[str]:
-    """Run ``dvc repro`` where nothing may be executed: what the cache has is taken from there and noted in dvc.lock.
-
-    Returns: the stages that would have had to be executed, because the cache has no result of theirs.
-    Raises: NotReproducedError if DVC fails for another reason.
-    """
-    lines: list[str] = []
-    with working_copy(folder, [dvcfile]) as notes:
-        ledger = notes / "ledger.jsonl"
-        guard = write_guard(notes, Rules((), HERE, {}, None, ledger))
-        command = dvc_command("repro", "--keep-going", *targets)
-        code = execute(command, folder, {"SHELL": str(guard)}, lines.append)
-        refused = list(dict.fromkeys(entry.stage for entry in read_ledger(ledger) if entry.state == "refused"))
-    if code and not refused:
-        raise NotReproducedError(f"`dvc repro` failed in {folder}: {' '.join(lines[-3:])}")
-    return refused

@@ -93,19 +93,14 @@ def _execute(command: str, stage: str, rules: dict[str, Any], lease: Lease | Non
         codes |= reap()
     end(lambda: below(os.getpid()), 0.0 if lost else rules["grace"])  # what another has now must not be written to
     codes |= reap()
-    code = _interrupted(codes) if stopped else _as_shells_do(codes[child])
+    # What a stage says that was told to end means nothing: its helpers may have died before it.
+    code = INTERRUPTED if stopped else _as_shells_do(codes[child])
     state = "failed" if code else "ran"
     if lease and not lease.held():
         code, state = BUSY, "lost"
         sys.stderr.write(f"error: {stage}: its lease was taken over meanwhile; what this run made is not used\n")
     note(rules["ledger"], stage, state, begun=begun, code=code, seconds=time.monotonic() - clock)
     return code
-
-
-def _interrupted(codes: dict[int, int]) -> int:
-    """Return what a stage that was asked to end says: its own code if it has one, else that it was interrupted."""
-    own = [code for code in codes.values() if 0 < code < 128]
-    return INTERRUPTED if INTERRUPTED in own or not own else own[0]
 
 
 def _as_shells_do(code: int) -> int:

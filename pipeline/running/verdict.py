@@ -17,7 +17,7 @@ _NAME = re.compile(r"'([^']+)'")
 _NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded|File too large", re.I)
 _RESOURCE, _BUSY, _INTERRUPTED = 5, 9, 75  # exit codes
 _UNDONE = ("failed", "skipped")
-_SIGNALS = range(129, 193)  # exit codes of a command that was ended by a signal
+SIGNALS = range(129, 193)  # exit codes of a command that was ended by a signal
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Transcript:
     @property
     def code_of_dvc(self) -> int:
         """The class of a failure that is DVC's own and no stage's."""
-        if self.failed is None and self.code in _SIGNALS:
+        if self.failed is None and self.code in SIGNALS:
             return _INTERRUPTED
         return _RESOURCE if self.no_space else 1
 

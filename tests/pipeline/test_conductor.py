@@ -76,7 +76,10 @@ def test_a_failed_stage_skips_what_needs_it_and_nothing_else() -> None:
     assert caught.value.exit_code == 7
 
 
-@pytest.mark.parametrize(("code", "network", "tries"), [(6, True, 3), (6, False, 1), (75, False, 4), (4, True, 1)])
+@pytest.mark.parametrize(
+    ("code", "network", "tries"),
+    [(6, True, 3), (6, False, 1), (75, False, 4), (137, False, 4), (143, False, 4), (139, False, 1), (4, True, 1)],
+)
 def test_only_network_trouble_and_interruptions_are_tried_again(code: int, network: bool, tries: int) -> None:
     backend = Told(lambda name, _try: Outcome(name, "failed", code))
     outcomes = run([node("a", network=network)], backend)

@@ -100,6 +100,16 @@ def test_sigterm_lets_the_stage_save_and_says_that_it_was_interrupted(toy: Toy) 
     assert processes_in(toy.root) == {}
 
 
+def test_a_stage_that_says_nonsense_when_it_is_told_to_end_was_interrupted_all_the_same(toy: Toy) -> None:
+    toy.stages(long="in: trap 'exit 4' TERM; echo > here; for n in $(seq 600); do sleep 0.1; done")
+    process = toy.start()
+    until((toy.root / "here").exists)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    told = json.loads((toy.root / "outcomes.jsonl").read_text())
+    assert (told["long"]["state"], told["long"]["exit_code"]) == ("failed", 75)
+
+
 LINKS = {
     "caller": r"tests\.running\.runner", "supervisor": r"running\.supervise import", "dvc": r"^\S+ -m dvc ",
     "guard": r"running\.guarded import", "caller and supervisor": r"tests\.running\.runner|running\.supervise import",
