@@ -7,7 +7,8 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -98,12 +99,16 @@ class Pools:
     def start(self, job: Job, attempt: int) -> None:
         """Submit a job, as soon as few of its pool wait on the server."""
         if job.pool == HERE:
-            self._local.append((job, self._threads.submit(self._run_here, job)))
+            self._local.append((job, self._in_background(self._run_here, job)))
         elif attempt == 1 and self._task.maybe_kept.issuperset(job.names):
-            self._local.append((job, self._threads.submit(self._found, job)))
+            self._local.append((job, self._in_background(self._found, job)))
         else:
             self._queue.append((job, attempt))
             self._submit_some()
+
+    def _in_background(self, work: Callable[[Job], Sequence[Outcome]], job: Job) -> Future[Sequence[Outcome]]:
+        """Start it; what it logs belongs to this flow run, which Prefect knows by the context."""
+        return self._threads.submit(copy_context().run, work, job)
 
     def _found(self, job: Job) -> Sequence[Outcome]:
         """Return the outcomes of a job whose results the cache has, nothing if an agent must make them."""

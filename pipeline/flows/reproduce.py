@@ -83,6 +83,7 @@ def reproduce(
     Returns: names of the stages that ran.
     Raises: StagesFailed after everything that could run has run.
     """
+    log.setLevel(logging.INFO)  # in an agent's process nothing else says so
     home = Path(root or os.environ.get("CARTOON_CLONE") or ".").resolve()
     choice = Choice(profile, dataset, method, tuple(targets or ()))
     try:

@@ -35,6 +35,8 @@ def prefect_environment(root: Path) -> dict[str, str]:
         "PREFECT_CLIENT_MAX_RETRIES": "7",  # 2 + 4 + ... s: a flow run outlives a server that is away for minutes
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # migrations of the first start
         "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "run",  # what the coordinator says is on its run's page as well
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # it also speaks before and after
         "PREFECT_WORKER_QUERY_SECONDS": "2",
         "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",
         "PREFECT_WORKER_ENABLE_CANCELLATION": "true",  # of runs that are claimed and have not started

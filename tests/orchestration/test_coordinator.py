@@ -86,6 +86,9 @@ def test_stages_run_in_their_pools_side_by_side_and_end_as_one_commit_in_a_clean
     assert git(site.project, "show", "--format=%s", "--name-only").split() == ["Reproduce", "demo", "dvc.lock"]
     assert git(site.project, "status", "--porcelain") == ""
     assert (site.project / "work" / "table.txt").read_text() == "table\n"
+    (run,) = [run["id"] for run in site.server.runs() if run["name"] == "reproduce"]
+    told = wait_for(lambda: (log := site.server.log_of(run)).count("committed as") == 1 and log, 30)
+    assert "6 stages to run, as " in told
     status = subprocess.run(
         [*PYTHON, "dvc", "status"], cwd=site.project, capture_output=True, text=True, check=True, env={**os.environ}
     )
