@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipeline.locks import held
 from pipeline.operating.settings import prefect_environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,8 +90,12 @@ def sweep(marker: str) -> list[int]:
 class Server:
     """A Prefect server of its own: same port and same database however often it dies."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tables: Path | None = None) -> None:
+        """``tables``: a SQLite file with Prefect's empty tables, to begin with a copy; making them takes seconds."""
         self.folder = folder
+        if tables is not None:
+            (folder / "prefect").mkdir(parents=True)
+            shutil.copyfile(tables, folder / "prefect" / "prefect.db")
         self.port = free_port()
         self.marker = f"CARTOON_TEST={folder}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -208,10 +213,24 @@ class Server:
             raise AssertionError(f"{error}; it is {self.run(number)['state']}; {self.log_of(number)}") from None
 
 
+def empty_tables(folder: Path) -> Path:
+    """Prefect's database without content, made once in this folder, whichever process asks first."""
+    path = folder / "prefect.db"
+    with held(folder / "prefect.lock", 300) as mine:
+        assert mine
+        if not path.exists():
+            home = folder / "prefect-home"
+            command = [*PYTHON, "prefect", "server", "database", "upgrade", "--yes"]
+            environment = {**os.environ, "PREFECT_HOME": str(home)}
+            subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+            (home / "prefect.db").rename(path)
+    return path
+
+
 @contextmanager
-def serving(folder: Path) -> Iterator[Server]:
+def serving(folder: Path, tables: Path | None = None) -> Iterator[Server]:
     """A server for the time of a block; nothing of it is left behind."""
-    server = Server(folder)
+    server = Server(folder, tables)
     try:
         yield server.start()
     finally:
