@@ -16,7 +16,7 @@ import yaml
 from tests.running.toys import Toy, processes_in, until
 
 pytestmark = pytest.mark.slow
-KILLS = int(os.environ.get("CARTOON_KILLS", "12"))
+KILLS = int(os.environ.get("CARTOON_KILLS", "8"))
 STAGES = {
     "a": "in: sleep 0.1", "b": "a: sleep 0.2", "c": "a: sleep 0.1", "d": "b, c: sleep 0.2", "e": "d: sleep 0.1",
 }  # fmt: skip
