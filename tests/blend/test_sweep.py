@@ -29,6 +29,8 @@ from tests.blend.pairs import (
     tuned_from,
 )
 
+pytestmark = pytest.mark.slow
+
 CONFIG = CONFIGS["32 px"]
 LEVELS = (4, 8, 16)
 

@@ -15,6 +15,8 @@ from stages.cropping.exclusions import Excluder, line_of, read_exclusions
 from tests.cropping.raw import png, raw_folder
 from tests.stages.world import Bench, face
 
+pytestmark = pytest.mark.slow
+
 SHA = "0123456789abcdef" * 4
 
 

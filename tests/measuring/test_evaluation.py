@@ -18,7 +18,7 @@ from stages.measuring.values import read_values
 from tests.measuring.bench import Bench, Counting
 from tests.stages.training import write_images
 
-pytestmark = pytest.mark.usefixtures("opened")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("opened")]
 Measured = tuple[Bench, dict[str, Any]]
 SWEPT = [("none", 0), ("weights", 8), ("weights", 16), ("features", 8), ("features", 16)]
 
@@ -83,7 +83,6 @@ def test_values_are_what_the_means_are_means_of(measured: Measured) -> None:
             assert np.mean(row.values) == pytest.approx(whole)
 
 
-@pytest.mark.slow
 def test_every_snapshot_is_measured_by_every_kind_with_numbers_of_its_own(tmp_path: Path) -> None:
     bench = Bench(tmp_path).two_snapshots(
         kinds={
@@ -112,7 +111,6 @@ def test_every_snapshot_is_measured_by_every_kind_with_numbers_of_its_own(tmp_pa
     assert {row.snapshot for row in read_values(bench.out / "values.parquet")} == {name for name, _ in names}
 
 
-@pytest.mark.slow
 def test_the_first_snapshot_of_a_sweep_measures_as_it_does_alone(measured: Measured, tmp_path: Path) -> None:
     _, alone = measured
     swept = Bench(tmp_path / "swept").two_snapshots().run()
@@ -146,7 +144,6 @@ def test_tiles_show_the_picked_faces_in_every_file(measured: Measured) -> None:
     assert (bench.out / "failures.png").is_file()
 
 
-@pytest.mark.slow
 def test_running_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     bench = Bench(tmp_path, "freeze_sg")
     for run, out in ((bench.refer, bench.reference), (bench.evaluate, bench.out)):
@@ -173,7 +170,6 @@ def test_a_z_draws_the_same_picture_however_many_are_drawn_and_whatever_the_meth
     assert np.array_equal(*first)
 
 
-@pytest.mark.slow
 def test_real_images_are_measured_once_for_all_methods_and_equal_pictures_once_for_all_cells(
     tmp_path: Path, opened: dict[str, Any]
 ) -> None:

@@ -20,6 +20,8 @@ from stages.measuring import instruments
 from tests.measuring.bench import SETTINGS, Bench, Pixels
 from tests.stages.training import write_params
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(instruments.__file__).parents[2]
 LOCK = {
     name: {
@@ -129,7 +131,6 @@ def test_skipped_networks_have_no_number_anywhere_but_a_reason(opened: dict[str,
     assert "evaluate@" not in json.dumps(json.loads((bench.reference / "reference.json").read_text()))
 
 
-@pytest.mark.slow
 def test_weights_that_came_after_the_reference_was_taken_are_asked_to_be_taken_again(
     opened: dict[str, Any], home: Path
 ) -> None:

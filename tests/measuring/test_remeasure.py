@@ -20,7 +20,7 @@ from tests.measuring.bench import Bench
 from tests.stages.training import new_run, write_params, write_source
 from tests.tiny import tiny_generator
 
-pytestmark = pytest.mark.usefixtures("opened")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("opened")]
 SIMILARITY = ["landmark_nme", "attribute_mse"]
 
 

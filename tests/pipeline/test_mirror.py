@@ -25,6 +25,8 @@ from pipeline.ui import links
 from pipeline.views import view
 from tests.mortal import Mortal, PowerCut
 
+pytestmark = pytest.mark.slow
+
 KEY = "kid1k_x1e3[stylenet-61b4f7b5]"
 STORED_KEY = "kid1k_x1e3.stylenet-61b4f7b5"
 
@@ -93,7 +95,6 @@ def advance(run: Run, project: Path, client: Mortal | None = None, *, afresh: bo
     return True
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_a_publisher_killed_anywhere_again_and_again_leaves_every_point_picture_and_cell_once(
     project: Path, seed: int

@@ -24,6 +24,8 @@ from stages.leaving import on_signal
 from stages.train import train
 from tests.stages.training import TRAIN, Setup, new_run
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 PLACES = {
     "D": "real_loss",
@@ -151,7 +153,6 @@ run(train)
 """
 
 
-@pytest.mark.slow
 def test_real_lack_of_memory_ends_with_the_message_and_its_exit_code(tmp_path: Path) -> None:
     """The process may take 400 MiB more than its imports did: enough to begin, not enough for a batch of 512."""
     setup = Setup(tmp_path, train={**TRAIN, "batch": 512, "kimg": 2.0, "accumulate": 1}, images=512, snapshots=None)
@@ -250,7 +251,6 @@ def test_a_state_of_another_architecture_is_refused_with_the_difference_by_name(
         train(**without, run=new_run(setup.folder))  # type: ignore[arg-type]
 
 
-@pytest.mark.slow
 def test_train_gpus_2_starts_two_processes_that_train_as_one_and_a_single_one_continues(tmp_path: Path) -> None:
     alone, both = (
         Setup(tmp_path / name, train={**TRAIN, "batch": 8, "gpus": n}) for name, n in (("one", 1), ("two", 2))
@@ -265,7 +265,6 @@ def test_train_gpus_2_starts_two_processes_that_train_as_one_and_a_single_one_co
     assert all(torch.allclose(value, two[name], rtol=1e-3, atol=1e-4) for name, value in one.items())
 
 
-@pytest.mark.slow
 def test_torchrun_starts_the_same_training(tmp_path: Path) -> None:
     setup = Setup(tmp_path, train={**TRAIN, "batch": 8})
     flags = command(setup)[1:]
@@ -281,7 +280,6 @@ def test_torchrun_starts_the_same_training(tmp_path: Path) -> None:
     assert len(journals) == 1  # the first process's
 
 
-@pytest.mark.slow
 def test_a_process_that_dies_ends_the_others_with_a_message_and_a_state_to_go_on_from(tmp_path: Path) -> None:
     setup = Setup(tmp_path, train={**TRAIN, "batch": 8, "kimg": 100.0, "gpus": 2, "sample_kimg": 100.0})
     process = subprocess.Popen(

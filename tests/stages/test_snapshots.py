@@ -30,6 +30,8 @@ from stages.train import train
 from tests.stages.training import SNAPSHOTS, SWAP, TRAIN, Setup, new_run, power_cut, write_params
 from tests.tiny import CONFIG, tiny_trainer
 
+pytestmark = pytest.mark.slow
+
 EVERY_TICK = {**SNAPSHOTS, "kimg": 0.008}  # four snapshots: 8, 16, 24 and 32 images
 
 
@@ -118,7 +120,6 @@ def test_a_training_that_memorises_ends_and_says_why_and_keeps_a_snapshot_that_d
     assert tags["kept_kimg"] == "0.008"
 
 
-@pytest.mark.slow
 def test_the_first_of_two_processes_judges_and_both_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train_on_two = {**TRAIN, "batch": 8, "gpus": 2}
     setup = Setup(tmp_path, snapshots={**EVERY_TICK, "stop_below": 0.7, "patience": 1}, train=train_on_two)
@@ -177,7 +178,6 @@ def test_a_copying_generator_ends_its_training(tmp_path: Path, monkeypatch: pyte
     assert details["last"] == pytest.approx(0.016)
 
 
-@pytest.mark.slow
 def test_a_resumed_training_ends_with_the_same_snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after a snapshot that no state knows: it is taken again; those of the state are not."""
     setup = Setup(tmp_path, snapshots=EVERY_TICK, train={**TRAIN, "state_kimg": 0.016})

@@ -23,6 +23,8 @@ from stages.train import train
 from tests.blend.pairs import alone, equal, state
 from tests.stages.training import SWAP, Setup, new_run, write_params
 
+pytestmark = pytest.mark.slow
+
 SHARES = {"4": 0.0, "8": 0.25, "16": 0.6, "32": 1.0}
 KINDS: dict[str, dict[str, Any]] = {
     "weights": {"mix": "weights", "low": "source", "width": None, "mapping": "low"},
@@ -51,7 +53,6 @@ def levels(name: str) -> tuple[int, ...]:
     return (0,) if KINDS[name]["mix"] == "schedule" else (8, 16)
 
 
-@pytest.mark.slow
 def test_every_blended_generator_is_an_ordinary_file_that_says_how_it_was_made(swept: Setup) -> None:
     out = swept.folder / "swap"
     source = swept.source / "networks.safetensors"

@@ -16,6 +16,8 @@ from stages import train_probes as module
 from stages.train_probes import ProbeParams, train_probes
 from tests.metrics.standin import LIVELY
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 FIT = {"kimg": 0.032, "batch": 16, "learning_rate": 0.001, "jitter": asdict(LIVELY)}
 PROBES = {"world": 5, "faces": 8, "heldout": 8, "seed": 1, "attribute_net": FIT, "style_net": FIT}
@@ -44,7 +46,6 @@ def test_both_networks_and_their_report_are_written_and_load(params: Path, tmp_p
     assert len(made_by["data_sha256"]) == 64
 
 
-@pytest.mark.slow
 def test_a_second_run_renders_and_trains_nothing_and_writes_the_same_weights(
     params: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

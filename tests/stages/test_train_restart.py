@@ -15,6 +15,8 @@ from stages.session import _due
 from stages.train import train
 from tests.stages.training import TRAIN, Setup, new_run
 
+pytestmark = pytest.mark.slow
+
 
 def run_train(setup: Setup) -> dict[str, Any]:
     train(**setup.arguments(), run=new_run(setup.folder))  # type: ignore[arg-type]
@@ -33,7 +35,6 @@ def stop_after(iteration: int, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Trainer, "step", stopping)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("iteration", [1, 2, 3, 5, 7])
 def test_samples_are_those_of_an_undisturbed_run_wherever_it_was_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, iteration: int
@@ -59,7 +60,6 @@ def test_a_sample_sheet_that_a_kill_cut_off_is_not_published(tmp_path: Path, mon
     assert run_train(setup) == whole
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("files", [1, 3, 5])
 def test_a_kill_while_the_scratch_folder_is_deleted_costs_no_sample_sheet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int

@@ -18,6 +18,8 @@ from tests.stages.world import Bench, tree
 from tests.web.faultserver import png
 from tests.web.webtoon_site import FakeWebtoon
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_slice_comes_in_reading_order_with_its_episode_as_group(bench: Bench, site: FakeWebtoon) -> None:
     site.add_episodes(TITLE, 12)
