@@ -6,7 +6,6 @@ list of addresses, code), or ``where.dvc`` if DVC keeps the content. Its digest 
 
 from __future__ import annotations
 
-import fcntl
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from pipeline.graph import cache_folder
+from pipeline.locks import held
 from pipeline.running.clones import CloneError, git, make_clone
 
 _TRIES = 3  # to get a commit onto a branch that others move
@@ -201,10 +201,7 @@ def _checked_out(repository: Path) -> str:
 
 @contextmanager
 def _alone(path: Path, profile: str) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BusyError(f"{profile}: another look at its datasets is under way; this one is not needed") from error
+    with held(path, 0) as mine:
+        if not mine:
+            raise BusyError(f"{profile}: another look at its datasets is under way; this one is not needed")
         yield

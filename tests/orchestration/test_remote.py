@@ -105,7 +105,6 @@ def _share(server: Server, tmp_path: Path, store: S3) -> None:
     assert git(site.project, "status", "--porcelain") == ""
     other = tmp_path / "elsewhere"
     git(tmp_path, "clone", "--quiet", str(site.project), str(other))
-    (other / "pipeline").unlink(missing_ok=True)
     site.dvc(other, "pull", "--remote", "store")
     assert (other / "work" / "page.html").read_text() == "g\n"
     assert "up to date" in site.dvc(other, "status")
