@@ -76,8 +76,8 @@ def _reproduce(folder: Path, choice: Choice, gpu_slots: int | None) -> list[str]
     jobs = plan_jobs(chosen, scheduling.short)
     get_run_logger().info("%d of %d stages to run, as %d jobs", len(chosen), len(graph), len(jobs))
     backend = _Threads(folder, make_lanes(gpu_slots, _gpus_of(folder / dvcfile)))
-    with signals_reach_the_stages():
-        outcomes = conduct(jobs, chosen, backend, patience_of(scheduling))
+    with signals_reach_the_stages() as told:
+        outcomes = conduct(jobs, chosen, backend, patience_of(scheduling), told.pause)
     _tell(folder, name_of(folder, choice.profile), outcomes, began)
     judge(outcomes)
     return [name for name, outcome in outcomes.items() if outcome.state == "ran"]

@@ -19,7 +19,7 @@ from prefect.states import Cancelled
 from pipeline.conductor import Patience, conduct
 from pipeline.flows.afterwards import Ending, afterwards
 from pipeline.flows.pools import HERE, Pools, RunCancelled, Task, clear_leftovers
-from pipeline.flows.signals import signals_reach_the_stages
+from pipeline.flows.signals import Told, signals_reach_the_stages
 from pipeline.graph import Graph, StageNode, narrow, read_graph, select, to_run
 from pipeline.jobs import Job, Outcome, StagesFailed, judge, plan_jobs
 from pipeline.profiles import dvcfile_of, name_of
@@ -103,10 +103,14 @@ class _Run:
         self.profile = name_of(root, choice.profile)
         self.remote = os.environ.get("CARTOON_REMOTE") or None
         self.began = time.time()
+        self.told = Told()
         self.pools: dict[str, str] = {}  # of every stage of the project, for messages
 
     def to_the_end(self) -> list[str]:
-        with Lease.acquire(lease_folder(self.root), coordinator_lease(self.profile), what="a coordinated run"):
+        with (
+            Lease.acquire(lease_folder(self.root), coordinator_lease(self.profile), what="a coordinated run"),
+            signals_reach_the_stages() as self.told,
+        ):
             desk = open_desk(self.root, self.profile, self.branch, self.remote)
             mend(desk.folder)
             dvcfile = dvcfile_of(desk.folder, self.choice.profile)
@@ -150,8 +154,7 @@ class _Run:
         own = _Here(desk.folder, dvcfile, exchange)
         backend = Pools(task, own.run, own.find)
         try:
-            with signals_reach_the_stages():
-                outcomes = conduct(jobs, chosen, backend, patience_of(scheduling))
+            outcomes = conduct(jobs, chosen, backend, patience_of(scheduling), self.told.pause)
         except BaseException:  # cancelled, SIGTERM, a mistake: agents would go on for nobody
             GROUPS.terminate()  # what runs here
             backend.stop()

@@ -154,8 +154,10 @@ def _links(cache: Path, root: Path) -> list[str]:
 
     from dvc_objects.fs.system import reflink
 
+    project = root / ".dvc" / "tmp"  # git, asked at the same time, sees nothing of it
+    project.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix=".doctor-") as there, \
-            tempfile.TemporaryDirectory(dir=root, prefix=".doctor-") as here:  # fmt: skip
+            tempfile.TemporaryDirectory(dir=project, prefix="doctor-") as here:  # fmt: skip
         source = Path(there) / "object"
         source.write_bytes(b"x" * 4096)
         ways: dict[str, Callable[[str, str], object]] = {"reflink": reflink, "hardlink": os.link, "symlink": os.symlink}

@@ -128,6 +128,19 @@ def test_commits_need_an_identity_and_agents_see_only_them(project: Clone, monke
     assert str(findings["git tree"]).startswith("warning: git tree: 1 changed files: in; ")
 
 
+def test_what_it_tries_in_the_project_is_no_change_of_it(project: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed: list[str] = []
+
+    def symlink(source: str, link: str) -> None:
+        os.link(source, link)
+        changed.append(project.run("git", "status", "--porcelain").stdout)
+
+    monkeypatch.setattr(os, "symlink", symlink)
+    findings = {finding.what: finding.level for finding in examine(project.root, None)}
+    assert findings["cache links"] == "ok"
+    assert changed == [""]
+
+
 def test_a_full_disk_is_a_lack_of_resources(
     project: Clone, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
