@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -50,10 +51,29 @@ def real_data() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what the machine has no input or device for; the reason is printed."""
+    """Skip what the machine has no input or device for, with the reason; begin with what takes longest."""
+    _longest_first(items)
     if os.environ.get("CARTOON_REAL_DATA"):
         return
     absent = pytest.mark.skip(reason="CARTOON_REAL_DATA names no folder of real images")
     for item in items:
         if "real_data" in item.keywords:
             item.add_marker(absent)
+
+
+def _longest_first(items: list[pytest.Item]) -> None:
+    """Put slow modules before quick ones, which fill every gap at the end.
+
+    Those with servers mostly wait and the other slow ones mostly compute, so they alternate.
+    """
+    modules: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        modules.setdefault(item.nodeid.partition("::")[0], []).append(item)
+
+    def marked(mark: str) -> list[str]:
+        return [name for name, inside in modules.items() if any(mark in item.keywords for item in inside)]
+
+    waiting = marked("orchestration")
+    computing = [name for name in marked("slow") if name not in waiting]
+    alternating = [name for pair in zip_longest(waiting, computing) for name in pair if name]
+    items[:] = [item for name in dict.fromkeys([*alternating, *modules]) for item in modules[name]]

@@ -107,6 +107,12 @@ class Plant:
         with started(self.command("run", *arguments), self.project, environment, self.log) as process:
             yield process
 
+    def ended(self, run: subprocess.Popen[bytes], seconds: float = 200) -> int:
+        """Wait for the exit code of ``run``."""
+        with suppress(subprocess.TimeoutExpired):
+            return run.wait(seconds)
+        raise AssertionError(f"still running after {seconds:.0f} s:\n{self.said()}")
+
     @property
     def log(self) -> Path:
         return self.project.parent / "run.log"

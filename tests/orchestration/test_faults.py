@@ -86,7 +86,7 @@ def test_a_server_that_is_away_delays_a_run_and_its_jobs_but_loses_neither(serve
             time.sleep(AWAY)
         finally:
             server.start()
-        assert run.wait(250) == 0, plant.said()
+        assert plant.ended(run) == 0, plant.said()
     assert server.state(long) == "COMPLETED"  # its end could not be told when it came
     assert plant.times() == plant.once("abc")
     assert plant.is_one_clean_commit("abc")
@@ -108,7 +108,7 @@ def test_a_job_outlives_its_machine_twice_and_its_stages_go_on_where_they_were(
         agent.start()
         plant.until("again", "b", 2)
         plant.release("b")
-        assert run.wait(200) == 0, plant.said()
+        assert plant.ended(run) == 0, plant.said()
     assert plant.times() == {**plant.once("abc"), "b": 3}
     assert plant.is_one_clean_commit("abc")
 
@@ -130,7 +130,7 @@ def test_sigterm_ends_a_run_with_its_jobs_and_a_lost_result_is_an_error_until_it
     with plant.running(server, "c") as run:
         plant.until("begin", "b")
         run.terminate()
-        assert run.wait(60) == 143, plant.said()
+        assert plant.ended(run, 60) == 143, plant.said()
         wait_for(lambda: not find(f"SEEN={plant.seen}", "dvc"), 30, "the end of the job's processes")
         wait_for(lambda: not jobs(server, "RUNNING"), 30, "the end of the jobs")
     assert plant.has_no_commit()

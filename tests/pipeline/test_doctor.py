@@ -19,7 +19,7 @@ from pipeline.cli import main
 from pipeline.operating import doctor, rounds
 from pipeline.operating.doctor import Machine, check_gpu, check_remote, check_versions, examine
 from pipeline.operating.finding import Finding
-from tests.running.projects import Clone, origin
+from tests.running.projects import Clone, add_remote, origin
 
 pytestmark = pytest.mark.slow
 NOBODY = "http://127.0.0.1:9"  # the port `discard`, where nothing listens
@@ -157,7 +157,8 @@ def test_a_full_disk_is_a_lack_of_resources(
 def test_a_cache_that_takes_no_file_is_a_lack_and_a_wrong_setting_beside_it_decides_the_code(
     project: Clone, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    project.dvc("config", "--local", "cache.dir", "/proc/nothing")
+    with project.settings("local") as settings:
+        settings["cache"]["dir"] = "/proc/nothing"
     with pytest.raises(SystemExit) as caught:
         main(["--root", str(project.root), "doctor"])
     assert caught.value.code == 5
@@ -196,9 +197,8 @@ def test_a_remote_is_asked(
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     (tmp_path / "store").mkdir()
-    project.dvc("remote", "add", "-d", "store", url.format(tmp=tmp_path))
-    if url.startswith("s3"):
-        project.dvc("remote", "modify", "store", "endpointurl", NOBODY)
+    endpoint = NOBODY if url.startswith("s3") else None
+    add_remote(project, "store", url.format(tmp=tmp_path), endpoint, default=True)
     finding = found(project, "remote")
     assert finding.level == level
     assert words.lower() in finding.found.lower()

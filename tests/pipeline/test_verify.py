@@ -16,7 +16,7 @@ import pytest
 from pipeline.cli import main
 from pipeline.graph import cache_folder, read_outputs
 from pipeline.verify import Cache, Damage, verify_cache, verify_outputs, verify_project
-from tests.running.projects import Clone, origin
+from tests.running.projects import Clone, add_remote, origin
 
 MAKE = """
 import hashlib, json, os, sys
@@ -90,7 +90,8 @@ def made(tmp_path: Path) -> Clone:
 
 def repro(project: Clone, links: str = "copy") -> dict[Path, bytes]:
     """Bring it up to date and return every output and object."""
-    project.dvc("config", "cache.type", links)
+    with project.settings() as settings:
+        settings["cache"]["type"] = [links]
     project.dvc("repro")
     return contents(project)
 
@@ -245,7 +246,7 @@ def test_objects_of_a_remote_are_checked_and_pushed_again(made: Clone, capsys: p
     store = made.root.parent / "store"
     store.mkdir()
     repro(made)
-    made.dvc("remote", "add", "-d", "store", str(store))
+    add_remote(made, "store", str(store), default=True)
     made.dvc("push")
     bad = next(path for path in sorted((store / "files" / "md5").glob("??/*")) if not path.name.endswith(".dir"))
     flip(bad, random.Random(2))

@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
+
+from dvc.config import Config
 
 STAGES = """
 stages:
@@ -48,11 +52,16 @@ class Clone:
     def clone(self, name: str, remote: str | None = None, cache: Path | None = None) -> Clone:
         made = Clone(self.root.parent / name)
         self.run("git", "clone", "-q", str(self.root), str(made.root))
-        if remote:
-            made.dvc("config", "--local", "core.remote", remote)
-        if cache:
-            made.dvc("config", "--local", "cache.dir", str(cache))
+        with made.settings("local") as settings:
+            if remote:
+                settings["core"]["remote"] = remote
+            if cache:
+                settings["cache"]["dir"] = str(cache)
         return made
+
+    def settings(self, level: str = "repo") -> AbstractContextManager[dict[str, dict[str, Any]]]:
+        """DVC's settings, by section, to be changed as ``dvc config`` does, without a process."""
+        return Config(str(self.root / ".dvc")).edit(level)  # type: ignore[no-any-return]
 
 
 def origin(folder: Path, stages: str = STAGES) -> Clone:
@@ -61,16 +70,20 @@ def origin(folder: Path, stages: str = STAGES) -> Clone:
     made.root.mkdir(parents=True)
     (made.root / "dvc.yaml").write_text(stages)
     (made.root / "in").write_text("1\n")
+    (made.root / ".dvc").mkdir()
+    (made.root / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
+    (made.root / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
+    (made.root / ".dvcignore").touch()
     made.run("git", "init", "-q")
-    made.dvc("init", "-q")
-    made.dvc("config", "core.analytics", "false")
     made.run("git", "add", "-A")
     made.run("git", "commit", "-qm", "x")
     return made
 
 
-def add_remote(project: Clone, name: str, url: str, endpoint: str | None) -> None:
-    project.dvc("remote", "add", name, url)
-    if endpoint:
-        project.dvc("remote", "modify", name, "endpointurl", endpoint)
+def add_remote(project: Clone, name: str, url: str, endpoint: str | None = None, *, default: bool = False) -> None:
+    """What ``dvc remote add`` does, committed."""
+    with project.settings() as settings:
+        settings["remote"][name] = {"url": url, **({"endpointurl": endpoint} if endpoint else {})}
+        if default:
+            settings["core"]["remote"] = name
     project.run("git", "commit", "-qam", "remote")

@@ -262,7 +262,7 @@ def test_a_remote_that_cannot_serve_is_refused_before_anything_is_sent(
 ) -> None:
     project = origin(tmp_path)
     if url:
-        project.dvc("remote", "add", "store", url)
+        add_remote(project, "store", url)
     with pytest.raises(ExchangeError, match=words.replace("?", r"\?")) as caught:
         Exchange.of(project.root, "store").fetch()
     assert caught.value.exit_code == 2
@@ -273,9 +273,9 @@ def test_identities_differ_by_place_and_tell_no_secret(tmp_path: Path) -> None:
     project = origin(tmp_path)
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        project.dvc("remote", "add", name, str(tmp_path / name))
-    project.dvc("remote", "add", "cloud", "s3://user:hunter2@Bucket/x/")
-    project.dvc("remote", "modify", "cloud", "endpointurl", "https://key:hunter2@minio.example.org:9000?token=hunter2")
+        add_remote(project, name, str(tmp_path / name))
+    endpoint = "https://key:hunter2@minio.example.org:9000?token=hunter2"
+    add_remote(project, "cloud", "s3://user:hunter2@Bucket/x/", endpoint)
     found = {name: Exchange.of(project.root, name).identity() for name in (None, "one", "two", "cloud")}
     assert len(set(found.values())) == 4
     assert found["cloud"] == "remote s3://bucket/x at https://minio.example.org:9000"
