@@ -8,8 +8,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 # Hundreds of processes are started: none compiles the sources again, whatever the shell says.
 export PYTHONDONTWRITEBYTECODE :=
-# More than cores: tests of servers and agents mostly wait.
-WORKERS = PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$(nproc) + 2))
+# One more than cores: tests of servers and agents mostly wait.
+WORKERS = PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$(nproc) + 1))
 
 .PHONY: help repro test test-quick lint ui server showcase assets readme lock clean
 help:  ## Show this list

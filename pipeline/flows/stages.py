@@ -55,7 +55,8 @@ def stages(  # noqa: D417 (``title`` is for the eyes)
     """
     job = Job(tuple(_node(entry) for entry in nodes))
     try:
-        return _tell(_run(job, rev, exchange, pools, protocol))
+        with signals_reach_the_stages():
+            return _tell(_run(job, rev, exchange, pools, protocol))
     except Exception as error:
         code = getattr(error, "exit_code", None)
         if code is None:
@@ -77,7 +78,7 @@ def _run(job: Job, rev: str, exchange: str, pools: Mapping[str, str], protocol: 
     bring_content(clone, os.environ.get("CARTOON_REMOTE") or None)
 
     def run() -> Sequence[Outcome]:
-        with signals_reach_the_stages(), tempfile.TemporaryDirectory(prefix="job-") as notes:
+        with tempfile.TemporaryDirectory(prefix="job-") as notes:
             rules = Rules(job.names, pool, pools, lease_folder(clone), Path(notes) / "ledger.jsonl")
             return run_job(job, clone, {}, rules, get_run_logger().info)
 

@@ -54,7 +54,8 @@ def count(results: Path) -> int:
     """Whole entries of the run-cache, which have the name of their content."""
     found = 0
     for folder, _, names in os.walk(results):
-        found += sum(len(name) == 64 for name in names if Path(folder, name).stat().st_size)
+        whole = [name for name in names if len(name) == 64]  # others are being written, and gone in a moment
+        found += sum(Path(folder, name).stat().st_size > 0 for name in whole)
     return found
 
 
