@@ -18,7 +18,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pipeline.conductor import conduct
 from pipeline.flows.afterwards import Ending, afterwards
 from pipeline.flows.reproduce import Choice, patience_of
-from pipeline.flows.signals import signals_reach_the_stages
+from pipeline.flows.signals import Told, signals_reach_the_stages
 from pipeline.graph import narrow, read_graph, select, stale_stages, to_run
 from pipeline.jobs import Job, Outcome, StagesFailed, judge, plan_jobs
 from pipeline.params import read_params
@@ -60,11 +60,15 @@ def reproduce_here(
     """
     _quiet_known_failures()
     folder = Path(root).resolve()
-    with Lease.acquire(lease_folder(folder), folder_lease(name_of(folder, profile), folder), what="without agents"):
-        return _reproduce(folder, Choice(profile, dataset, method, tuple(targets or ())), gpu_slots)
+    choice = Choice(profile, dataset, method, tuple(targets or ()))
+    with (
+        Lease.acquire(lease_folder(folder), folder_lease(name_of(folder, profile), folder), what="without agents"),
+        signals_reach_the_stages() as told,
+    ):
+        return _reproduce(folder, choice, gpu_slots, told)
 
 
-def _reproduce(folder: Path, choice: Choice, gpu_slots: int | None) -> list[str]:
+def _reproduce(folder: Path, choice: Choice, gpu_slots: int | None, told: Told) -> list[str]:
     began = time.time()
     mend(folder)
     dvcfile = dvcfile_of(folder, choice.profile)
@@ -76,8 +80,7 @@ def _reproduce(folder: Path, choice: Choice, gpu_slots: int | None) -> list[str]
     jobs = plan_jobs(chosen, scheduling.short)
     get_run_logger().info("%d of %d stages to run, as %d jobs", len(chosen), len(graph), len(jobs))
     backend = _Threads(folder, make_lanes(gpu_slots, _gpus_of(folder / dvcfile)))
-    with signals_reach_the_stages() as told:
-        outcomes = conduct(jobs, chosen, backend, patience_of(scheduling), told.pause)
+    outcomes = conduct(jobs, chosen, backend, patience_of(scheduling), told.pause)
     _tell(folder, name_of(folder, choice.profile), outcomes, began)
     judge(outcomes)
     return [name for name, outcome in outcomes.items() if outcome.state == "ran"]

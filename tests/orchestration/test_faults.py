@@ -130,7 +130,7 @@ def test_sigterm_ends_a_run_with_its_jobs_and_a_lost_result_is_an_error_until_it
     with plant.running(server, "c") as run:
         plant.until("begin", "b")
         run.terminate()
-        assert plant.ended(run, 60) == 143, plant.said()
+        assert plant.ended(run) == 143, plant.said()
         wait_for(lambda: not find(f"SEEN={plant.seen}", "dvc"), 30, "the end of the job's processes")
         wait_for(lambda: not jobs(server, "RUNNING"), 30, "the end of the jobs")
     assert plant.has_no_commit()
