@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from pipeline.mirror import store_address
-from pipeline.operating.api import Api, ServerError, claimed_without_name, worker_of
+from pipeline.operating.api import PATIENT, Api, ServerError, claimed_without_name, worker_of
 from pipeline.operating.keeping import Command, Kept, keep_all, own_tools, until_told
 from pipeline.operating.settings import find_servers, prefect_environment
 from pipeline.operating.versions import check
@@ -103,7 +103,7 @@ def serve(place: Place, pool: str, devices: list[str | None]) -> None:
     url = find_servers(place.root).prefect
     if url is None:
         raise AgentError("no Prefect server: start `cartoon-pipeline server` in this project, or set PREFECT_API_URL")
-    api = Api(url)
+    api = Api(url, PATIENT)
     api.pool(pool, None)
     slots = [Slot(pool, number, device, place) for number, device in enumerate(devices)]
     with _alone(place.home, pool), until_told() as stop:

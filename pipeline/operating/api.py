@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import httpx
 
 _TIMEOUT = 10.0  # s
+PATIENT = 90.0  # s, for what must not fail because the server stands still, as it may with SQLite for 60
 _TRIES, _PAUSE = 10, 0.5  # s between tries of what a busy server puts off
 _PAGE = 200
 
@@ -30,7 +31,9 @@ class Api:
         self.url = url.rstrip("/")
         secret = os.environ.get("PREFECT_API_AUTH_STRING") or os.environ.get("PREFECT_SERVER_API_AUTH_STRING")
         headers = {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"} if secret else {}
-        self._client = httpx.Client(timeout=timeout, headers=headers, trust_env=False)
+        self._client = httpx.Client(
+            timeout=httpx.Timeout(timeout, connect=min(timeout, _TIMEOUT)), headers=headers, trust_env=False
+        )
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """Send one request; returns the JSON of the answer.

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from pipeline.flows.automations import Windows, install
 from pipeline.operating.agent import POOLS
-from pipeline.operating.api import Api
+from pipeline.operating.api import PATIENT, Api
 from pipeline.operating.settings import HEARTBEAT, find_servers, prefect_environment
 from pipeline.scheduling import read_scheduling
 
@@ -49,7 +49,7 @@ def deploy(root: Path, limits: Mapping[str, int | None]) -> list[str]:
     url = find_servers(root).prefect
     if url is None:
         raise DeployError("no Prefect server: start `cartoon-pipeline server` in this project, or set PREFECT_API_URL")
-    api = Api(url)
+    api = Api(url, PATIENT)
     told = [f"pool {pool}: {'set' if api.pool(pool, limit) else 'as it was'}" for pool, limit in limits.items()]
     _deploy_file(root)
     names = _deployments(root)

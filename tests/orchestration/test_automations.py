@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.flows.automations import Windows, install
-from pipeline.operating.api import Api
+from pipeline.operating.api import PATIENT, Api
 from tests.orchestration.platform import (
     PYTHON,
     Server,
@@ -32,7 +32,7 @@ BY_HAND = "import os, toy; toy.reproduce(do=os.environ['TOY_DO'])"
 
 @pytest.fixture(scope="module")
 def api(server: Server) -> Api:
-    return Api(server.api)
+    return Api(server.api, PATIENT)
 
 
 @pytest.fixture(scope="module")

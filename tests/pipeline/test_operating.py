@@ -6,12 +6,14 @@ import json
 import os
 import socket
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from pipeline.flows.automations import Windows, _says, rules
 from pipeline.operating import agent, versions
+from pipeline.operating import deploy as deploying
 from pipeline.operating.agent import AgentError, Place, Slot, default_home, environment_of, slots_of
 from pipeline.operating.api import claimed_without_name
 from pipeline.operating.deploy import DeployError, deploy, limits_of
@@ -195,3 +197,24 @@ def test_a_rule_is_the_same_whatever_the_server_adds_and_however_it_sorts() -> N
     assert _says(theirs, silent)
     assert not _says(theirs, longer)
     assert not _says(theirs, stuck)
+
+
+class AskedError(Exception):
+    """A server is asked, with this patience."""
+
+
+@pytest.mark.parametrize("module", [agent, deploying], ids=["agent", "deploy"])
+def test_what_must_not_fail_outwaits_a_server_that_stands_still_for_sqlites_minute(
+    module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def api(url: str, timeout: float = 10.0) -> Any:
+        raise AskedError(timeout)
+
+    monkeypatch.setattr(module, "Api", api)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    with pytest.raises(AskedError) as caught:
+        if module is agent:
+            agent.serve(place(tmp_path, tmp_path / "home", None), "cpu", [None])
+        else:
+            deploy(tmp_path, {})
+    assert caught.value.args[0] > 60
