@@ -40,7 +40,7 @@ class Reference:
 
     @cached_property
     def outputs(self) -> list[BlockOutput]:
-        """One pass with its graph, shared by every test: at 256 px it takes seconds."""
+        """One pass with its graph, shared by every test: at 64 px in float64 a pass takes seconds."""
         return list(self.generator.synthesis.walk(self.ws, self.generator.synthesis.const_noise()))
 
     @cached_property
